@@ -1,0 +1,352 @@
+package conf
+
+// Document is one configuration as its operator wrote it: pure data, decoded,
+// defaulted and checked by [Load], compiled into a running world elsewhere.
+//
+// The tags drive everything that is generated from this file: the strict
+// decoder, the JSON Schema and docs/configuration.md. `yaml` is the key, `doc`
+// its sentence, `enum` the allowed words, `need:"true"` a key that must be
+// there, `soon` a setting that is accepted and checked but not yet acted on
+// (the sentence says so, and check and serve warn when it is used).
+type Document struct {
+	Node      Node               `yaml:"node" doc:"This process: its name, its data, how it stops."`
+	Listeners []Listener         `yaml:"listeners" doc:"The addresses that accept client traffic."`
+	Admin     Admin              `yaml:"admin" doc:"The private listener: metrics, health, control."`
+	Store     *Store             `yaml:"store" doc:"The database of tenants, keys and policies." soon:"no database is opened"`
+	Redis     *Redis             `yaml:"redis" doc:"The authority that makes quotas exact across nodes." soon:"quotas are kept by this node alone"`
+	Cluster   *Cluster           `yaml:"cluster" doc:"Membership and gossip between nodes." soon:"this node joins no cluster"`
+	Auth      Auth               `yaml:"auth" doc:"Who may call: token issuers, API keys, the tenant header."`
+	Tiers     map[string]Limit   `yaml:"tiers" doc:"Quotas by tier name. Absent: standard, premium and enterprise at 1,000, 5,000 and 10,000 requests an hour."`
+	Limits    Limits             `yaml:"limits" doc:"Which limits hold for whom."`
+	Services  map[string]Service `yaml:"services" doc:"Upstream services by name."`
+	Routes    []Route            `yaml:"routes" doc:"Which request goes to which service, most specific first whatever their order here."`
+	CORS      *CORS              `yaml:"cors" doc:"Cross-origin rules for browsers. Absent: no CORS headers are added."`
+	Headers   Headers            `yaml:"headers" doc:"Security headers on responses."`
+	WAF       WAF                `yaml:"waf" doc:"The web application firewall and the address lists."`
+	Logs      Logs               `yaml:"logs" doc:"Access and payload logs."`
+	Traces    *Traces            `yaml:"traces" doc:"Where spans are exported to." soon:"trace context is passed on, but no spans are exported"`
+	Alerts    *Alerts            `yaml:"alerts" doc:"Conditions that call a person." soon:"no alerts are evaluated"`
+
+	file      string
+	positions map[string]Position
+}
+
+// Node names the process and says where it keeps what must survive it.
+type Node struct {
+	Name         string   `yaml:"name" doc:"Name in logs, metrics and the cluster. Default: the host name."`
+	DataDir      string   `yaml:"data_dir" doc:"Directory for what must survive a restart. Default: ./data"`
+	DrainTimeout Duration `yaml:"drain_timeout" doc:"How long requests in flight may still take when the process stops. Default: 30s"`
+}
+
+// Listener is one address that accepts client traffic.
+type Listener struct {
+	Address        string           `yaml:"address" need:"true" doc:"host:port to listen on; an empty host means every address."`
+	Redirect       string           `yaml:"redirect" enum:"https" doc:"Answer every request with a permanent redirect to HTTPS."`
+	TrustedProxies []Prefix         `yaml:"trusted_proxies" doc:"Networks whose X-Forwarded-For, X-Forwarded-Proto, Forwarded and PROXY header are believed. Default: nobody."`
+	ProxyProtocol  bool             `yaml:"proxy_protocol" doc:"Expect a PROXY protocol v1 or v2 header from trusted proxies." soon:"PROXY headers are not read"`
+	HTTP3          bool             `yaml:"http3" doc:"Serve HTTP/3 on the same UDP port." soon:"HTTP/1.1 and HTTP/2 are served"`
+	TLS            *TLS             `yaml:"tls" doc:"Serve TLS. Absent: plain HTTP."`
+	Engine         string           `yaml:"engine" enum:"auto|nethttp" doc:"auto serves HTTP/1.1 with sluice's own front and leaves the rest to net/http; nethttp uses net/http for everything. Default: auto"`
+	EncodedSlash   string           `yaml:"encoded_slash" enum:"refuse|keep" doc:"A path with %2F or %5C: refuse answers 400, because upstreams disagree about what it means; keep matches and forwards it as it is. Default: refuse"`
+	Timeout        ListenerTimeouts `yaml:"timeout" doc:"How long a client may take."`
+	MaxHeader      Size             `yaml:"max_header" doc:"Largest request line and header together; above it the answer is 431. Default: 64KiB"`
+}
+
+// ListenerTimeouts bound what a slow or silent client can hold.
+type ListenerTimeouts struct {
+	Header Duration `yaml:"header" doc:"Time to receive the request line and header. Default: 10s"`
+	Idle   Duration `yaml:"idle" doc:"How long a kept-alive connection may wait for its next request. Default: 75s"`
+}
+
+// TLS holds the certificates of a listener and how it is spoken.
+type TLS struct {
+	Certificates []Certificate `yaml:"certificates" doc:"Certificate and key files, chosen by the name that the client asks for (SNI); the first is used when it asks for none."`
+	ACME         *ACME         `yaml:"acme" doc:"Obtain certificates from an ACME authority." soon:"give certificate files"`
+	MinVersion   string        `yaml:"min_version" enum:"1.2|1.3" doc:"Oldest TLS version accepted. Default: 1.2"`
+}
+
+// Certificate is a PEM certificate chain and its key, reloaded when the files change.
+type Certificate struct {
+	Cert string `yaml:"cert" need:"true" doc:"PEM file with the certificate and its chain."`
+	Key  string `yaml:"key" need:"true" doc:"PEM file with the private key."`
+}
+
+// ACME is an automatic certificate account.
+type ACME struct {
+	Email   string   `yaml:"email" doc:"Contact of the account."`
+	Domains []string `yaml:"domains" need:"true" doc:"Names to obtain certificates for."`
+}
+
+// Admin is the private listener.
+type Admin struct {
+	Address string     `yaml:"address" doc:"host:port of metrics, health and control. Default: 127.0.0.1:9090"`
+	Token   Secret     `yaml:"token" doc:"Bearer token of the bootstrap operator. Absent: one is made at the first start and kept in DATA_DIR/admin.token, readable by the owner alone."`
+	OIDC    *AdminOIDC `yaml:"oidc" doc:"Operator login by OpenID Connect." soon:"only the token is accepted"`
+}
+
+// AdminOIDC is the identity provider of operators.
+type AdminOIDC struct {
+	Issuer     string `yaml:"issuer" need:"true" doc:"Issuer URL."`
+	ClientID   string `yaml:"client_id" need:"true" doc:"Client id of the admin UI."`
+	RolesClaim string `yaml:"roles_claim" doc:"Claim that lists the operator's roles."`
+}
+
+// Store is the SQL database.
+type Store struct {
+	URL Secret `yaml:"url" need:"true" doc:"sqlite://FILE or postgres://…"`
+}
+
+// Redis is the authoritative sliding window.
+type Redis struct {
+	Addresses []string `yaml:"addresses" need:"true" doc:"host:port of a single server, of the sentinels, or of the cluster's nodes."`
+	Master    string   `yaml:"master" doc:"Name of the primary, when the addresses are sentinels."`
+	Cluster   bool     `yaml:"cluster" doc:"The addresses are nodes of a Redis Cluster."`
+	Username  string   `yaml:"username" doc:"ACL user."`
+	Password  Secret   `yaml:"password" doc:"Password."`
+	Timeout   Duration `yaml:"timeout" doc:"Longest wait for one call. Default: 50ms"`
+}
+
+// Cluster is the gossip between nodes.
+type Cluster struct {
+	Bind   string   `yaml:"bind" doc:"host:port for gossip, TCP and UDP. Default: 0.0.0.0:7946"`
+	Join   []string `yaml:"join" doc:"Addresses or DNS names of other nodes."`
+	Secret Secret   `yaml:"secret" need:"true" doc:"Key that encrypts and authenticates gossip: 16, 24 or 32 bytes, base64."`
+	Label  string   `yaml:"label" doc:"Name of the cluster; nodes of another label are refused."`
+}
+
+// Auth says whose credentials are believed.
+type Auth struct {
+	Issuers              []Issuer     `yaml:"issuers" doc:"Token issuers."`
+	APIKeys              *APIKeys     `yaml:"api_keys" doc:"Keys for external integrations." soon:"API keys are refused"`
+	TenantHeader         TenantHeader `yaml:"tenant_header" doc:"Whether a header may name the tenant."`
+	SuperAdminPermission string       `yaml:"super_admin_permission" doc:"Permission that exempts its holder from limits. Absent: nobody is exempt."`
+	CacheTokens          int          `yaml:"cache_tokens" doc:"How many verified tokens are remembered. Default: 100000"`
+}
+
+// Issuer is one OpenID Connect or OAuth 2.0 authority, such as an Auth0 tenant.
+type Issuer struct {
+	Issuer           string   `yaml:"issuer" need:"true" doc:"Exact value of the iss claim, with Auth0's closing slash."`
+	Audience         string   `yaml:"audience" need:"true" doc:"Value that must be in the aud claim."`
+	JWKSURL          string   `yaml:"jwks_url" doc:"Where the keys are: https, http or file:///… Default: the issuer + .well-known/jwks.json"`
+	Algorithms       []string `yaml:"algorithms" doc:"Accepted signature algorithms. Default: RS256, ES256 and EdDSA."`
+	TenantClaim      string   `yaml:"tenant_claim" doc:"Claim with the tenant: the literal name first, then as a dotted path. Default: org_id"`
+	TierClaim        string   `yaml:"tier_claim" doc:"Claim with the tier. Absent: the default tier."`
+	PermissionsClaim string   `yaml:"permissions_claim" doc:"Claim with the permissions, a list or a space-separated text. Default: permissions"`
+	Leeway           Duration `yaml:"leeway" doc:"Clock difference allowed in exp, nbf and iat. Default: 30s"`
+}
+
+// APIKeys says how keys are presented.
+type APIKeys struct {
+	Header string `yaml:"header" doc:"Header that carries the key. Default: X-API-Key"`
+	Prefix string `yaml:"prefix" doc:"What every key starts with. Default: slc"`
+}
+
+// TenantHeader says whether a header may name the tenant of a request.
+type TenantHeader struct {
+	Name  string `yaml:"name" doc:"Header towards the services, and from trusted proxies. Default: X-Tenant-ID"`
+	Trust string `yaml:"trust" enum:"never|trusted_proxies" doc:"Whose header names the tenant when the credential names none. One that contradicts the token is refused. Default: never"`
+}
+
+// Limit is an amount of requests per window, with an optional burst limit.
+type Limit struct {
+	Requests int64    `yaml:"requests" need:"true" doc:"Requests per window."`
+	Per      Duration `yaml:"per" doc:"Length of the window. Default: 1h"`
+	Window   string   `yaml:"window" enum:"sliding|fixed" doc:"sliding: any trailing window holds at most the limit; fixed: the count starts anew when the clock reaches a multiple of the window. Default: sliding"`
+	Burst    *Burst   `yaml:"burst" doc:"How fast the quota may be spent. Absent: at any speed."`
+}
+
+// Burst is a rate with a tolerance: size requests at once, then rate.
+type Burst struct {
+	Rate Rate  `yaml:"rate" need:"true" doc:"Sustained rate, such as 50/s or 600/m."`
+	Size int64 `yaml:"size" doc:"Requests that may come at once. Default: one second of the rate, at least 1."`
+}
+
+// RouteLimit is a limit of one route, counted for each of By.
+type RouteLimit struct {
+	Limit `yaml:",inline"`
+	By    string `yaml:"by" enum:"tenant|subject|address|route" doc:"What is counted apart: each tenant (an anonymous caller counts by address), each subject, each client address, or the route as a whole. Default: tenant"`
+}
+
+// Limits says which limits hold for whom.
+type Limits struct {
+	DefaultTier string `yaml:"default_tier" doc:"Tier of a tenant whose token names none, or one that does not exist. Default: standard"`
+	Anonymous   *Limit `yaml:"anonymous" doc:"Limit of callers without a tenant, by client address. Default: 100 requests an hour"`
+	Address     *Limit `yaml:"address" doc:"Limit by client address before credentials are looked at. Absent: none."`
+	Mode        string `yaml:"mode" enum:"enforce|shadow" doc:"enforce refuses; shadow counts and never refuses. Default: enforce"`
+}
+
+// Service is a named group of upstreams that can serve the same requests.
+type Service struct {
+	Upstreams []Upstream      `yaml:"upstreams" need:"true" doc:"Base URLs."`
+	Protocol  string          `yaml:"protocol" enum:"auto|h2c" doc:"auto: HTTP/1.1, or what TLS agrees on; h2c: HTTP/2 without TLS, for gRPC. Default: auto"`
+	Balance   string          `yaml:"balance" enum:"round_robin|least_request|two_choices|hash" doc:"How an upstream is chosen. hash keeps a tenant (or an anonymous address) on one. Default: least_request"`
+	Host      string          `yaml:"host" doc:"Host header towards the upstream. Default: the client's."`
+	Timeout   ServiceTimeouts `yaml:"timeout" doc:"How long the upstream may take."`
+	Retry     Retry           `yaml:"retry" doc:"When another try is made."`
+	Health    *Health         `yaml:"health" doc:"Active health checks. Absent: none."`
+	Eject     *Eject          `yaml:"eject" doc:"Take an upstream out after errors. Absent: never."`
+	MaxConns  int             `yaml:"max_connections" doc:"Connections to each upstream at most. Default: 1024"`
+	MaxIdle   int             `yaml:"max_idle" doc:"Idle connections kept to each upstream at most. Default: 256"`
+	TLS       *UpstreamTLS    `yaml:"tls" doc:"How https upstreams are verified."`
+	OpenAPI   *OpenAPI        `yaml:"openapi" doc:"The service's OpenAPI document." soon:"requests are not validated"`
+}
+
+// Upstream is one address of a service: a URL, or a URL with a weight.
+type Upstream struct {
+	URL    string `yaml:"url" need:"true" doc:"http:// or https:// with host, port and an optional path prefix."`
+	Weight int    `yaml:"weight" doc:"Share of the traffic relative to the others. Default: 1"`
+}
+
+// ServiceTimeouts bound the stages of one exchange with an upstream.
+type ServiceTimeouts struct {
+	Connect Duration `yaml:"connect" doc:"TCP and TLS. Default: 1s"`
+	Header  Duration `yaml:"header" doc:"From the request's end to the response header. Default: the request's"`
+	Request Duration `yaml:"request" doc:"The whole exchange; streams (SSE, WebSocket) are exempt once they run. Default: 30s"`
+	Idle    Duration `yaml:"idle" doc:"Longest silence of either side while a body or a tunnel is under way. Default: 60s"`
+}
+
+// Retry says when a failed try is repeated, on another upstream where there is one.
+type Retry struct {
+	Attempts int      `yaml:"attempts" doc:"Tries altogether. Default: 2; 1 means no retry."`
+	Budget   Percent  `yaml:"budget" doc:"Retries at most, as a share of the requests of the last ten seconds. Default: 20%"`
+	On       []string `yaml:"on" enum:"connect|502|503|504|reset|timeout" doc:"What is retried: connect and a stale connection for every method, the others for idempotent methods whose body was not read. Default: [connect, reset]"`
+}
+
+// Health is an active health check.
+type Health struct {
+	Path      string   `yaml:"path" doc:"Path that answers 2xx or 3xx when healthy. Default: /health"`
+	Interval  Duration `yaml:"interval" doc:"Time between checks. Default: 5s"`
+	Timeout   Duration `yaml:"timeout" doc:"Longest wait for one. Default: 2s"`
+	Unhealthy int      `yaml:"unhealthy" doc:"Failures in a row that take the upstream out. Default: 2"`
+	Healthy   int      `yaml:"healthy" doc:"Successes in a row that bring it back. Default: 1"`
+}
+
+// Eject is passive outlier detection.
+type Eject struct {
+	Errors int      `yaml:"errors" doc:"Failures in a row (no connection, reset, time-out, 502, 503, 504) that eject. Default: 5"`
+	For    Duration `yaml:"for" doc:"How long; doubles each time, up to ten times. Default: 30s"`
+	Max    Percent  `yaml:"max" doc:"Share of the service's upstreams that may be out at once. Default: 50%"`
+}
+
+// UpstreamTLS says how an https upstream is verified.
+type UpstreamTLS struct {
+	CA                 string `yaml:"ca" doc:"PEM file with the authorities to trust. Default: the system's"`
+	ServerName         string `yaml:"server_name" doc:"Name to verify and to ask for. Default: the URL's host"`
+	InsecureSkipVerify bool   `yaml:"insecure_skip_verify" doc:"Accept any certificate. For tests only."`
+}
+
+// OpenAPI is where a service's API description is.
+type OpenAPI struct {
+	URL      string `yaml:"url" doc:"Where the document is."`
+	File     string `yaml:"file" doc:"Or which file it is."`
+	Validate string `yaml:"validate" enum:"off|report|requests" doc:"What is validated. Default: off"`
+}
+
+// Route sends the requests that it matches to a service.
+type Route struct {
+	Name       string            `yaml:"name" doc:"Name in logs and metrics. Default: its methods, host and path."`
+	Path       string            `yaml:"path" need:"true" doc:"/exact, /prefix/*, or with {segments}: /orgs/{org}/items/*."`
+	Host       string            `yaml:"host" doc:"Host name, or *.example.com for every name below. Absent: any."`
+	Methods    []string          `yaml:"methods" doc:"Methods. Absent: any."`
+	Headers    map[string]string `yaml:"headers" doc:"Headers that must have these values; * means present."`
+	Tenants    []string          `yaml:"tenants" doc:"Only for these tenants. Needs auth required or optional."`
+	Tiers      []string          `yaml:"tiers" doc:"Only for tenants of these tiers."`
+	Service    string            `yaml:"service" need:"true" doc:"The service that answers."`
+	ServiceFor ServiceFor        `yaml:"service_for" doc:"Another service for some tenants or tiers."`
+	Strip      string            `yaml:"strip" doc:"Prefix taken off the path; the service sees it as X-Forwarded-Prefix."`
+	Auth       string            `yaml:"auth" enum:"required|optional|none" doc:"required: 401 without a valid credential; optional: absent is fine, invalid is 401; none: credentials are not looked at. Default: required"`
+	Require    []string          `yaml:"require" doc:"Permissions that the caller must all have."`
+	Limit      *RouteLimit       `yaml:"limit" doc:"A further limit for this route."`
+	Cost       int64             `yaml:"cost" doc:"What one request takes from the quota; 0 takes nothing. Default: 1"`
+	Timeout    Duration          `yaml:"timeout" doc:"Whole exchange. Default: the service's timeout.request"`
+	MaxBody    Size              `yaml:"max_body" doc:"Largest request body; above it the answer is 413. Absent: any size."`
+	SetHeaders map[string]string `yaml:"set_headers" doc:"Headers set on the request to the service; an empty value removes one."`
+}
+
+// ServiceFor chooses another service by tenant, then by tier.
+type ServiceFor struct {
+	Tenants map[string]string `yaml:"tenants" doc:"Service by tenant."`
+	Tiers   map[string]string `yaml:"tiers" doc:"Service by tier."`
+}
+
+// CORS is what browsers on other origins may do.
+type CORS struct {
+	Origins     []string `yaml:"origins" need:"true" doc:"Exact origins, https://*.example.com for every name below, or * alone without credentials."`
+	Methods     []string `yaml:"methods" doc:"Methods. Default: GET, HEAD, POST, PUT, PATCH, DELETE"`
+	Headers     []string `yaml:"headers" doc:"Request headers. Default: those that the browser asks for."`
+	Expose      []string `yaml:"expose" doc:"Response headers that scripts may read. Default: the rate-limit headers and X-Request-ID"`
+	Credentials bool     `yaml:"credentials" doc:"Whether cookies and credentials may be sent."`
+	MaxAge      Duration `yaml:"max_age" doc:"How long a browser remembers the answer. Default: 10m"`
+}
+
+// Headers are response headers that harden browsers.
+type Headers struct {
+	Preset string            `yaml:"preset" enum:"api|none" doc:"api: HSTS (on TLS), nosniff, frame-ancestors none, no-referrer, and no Server header. Default: none"`
+	Set    map[string]string `yaml:"set" doc:"Headers to set; an empty value removes one."`
+}
+
+// WAF is the firewall.
+type WAF struct {
+	Mode     string         `yaml:"mode" enum:"off|detect|block" doc:"off, log only, or refuse. Default: off" soon:"requests are not inspected"`
+	Paranoia int            `yaml:"paranoia" doc:"Core Rule Set paranoia level, 1 to 4. Default: 1"`
+	Exclude  []WAFExclusion `yaml:"exclude" doc:"Rules not applied somewhere."`
+	IP       IPLists        `yaml:"ip" doc:"Address lists."`
+	Geo      *Geo           `yaml:"geo" doc:"Country filter." soon:"countries are not looked up"`
+}
+
+// WAFExclusion takes one rule off one argument of one route.
+type WAFExclusion struct {
+	Route    string `yaml:"route" doc:"Route path or name."`
+	Rule     int    `yaml:"rule" need:"true" doc:"Rule id."`
+	Argument string `yaml:"argument" doc:"Argument, such as json.note. Absent: all."`
+	Reason   string `yaml:"reason" need:"true" doc:"Why."`
+}
+
+// IPLists refuse or always admit addresses.
+type IPLists struct {
+	Deny  []Prefix `yaml:"deny" doc:"Networks that are refused with 403."`
+	Allow []Prefix `yaml:"allow" doc:"Networks that are never refused by deny."`
+}
+
+// Geo filters by country.
+type Geo struct {
+	Database string   `yaml:"database" need:"true" doc:"MMDB file."`
+	Deny     []string `yaml:"deny" doc:"ISO 3166 country codes to refuse."`
+}
+
+// Logs are the log streams.
+type Logs struct {
+	Level   string     `yaml:"level" enum:"debug|info|warn|error" doc:"Level of the operational log on standard error. Default: info"`
+	Format  string     `yaml:"format" enum:"auto|text|json" doc:"Form of the operational log; auto is text on a terminal and json elsewhere. Default: auto"`
+	Access  AccessLog  `yaml:"access" doc:"One JSON line a request."`
+	Payload PayloadLog `yaml:"payload" doc:"Bodies, for debugging." soon:"bodies are not logged"`
+}
+
+// AccessLog is the stream of one line per request.
+type AccessLog struct {
+	File    string   `yaml:"file" doc:"File, stdout, or off. Default: stdout"`
+	Keep    Duration `yaml:"keep" doc:"How long rotated files are kept. Default: 14d"`
+	MaxSize Size     `yaml:"max_size" doc:"Total size of the files. Default: 10GiB"`
+}
+
+// PayloadLog samples bodies.
+type PayloadLog struct {
+	Sample Percent `yaml:"sample" doc:"Share of requests whose bodies are logged. Default: 0"`
+}
+
+// Traces is where spans go.
+type Traces struct {
+	OTLP   string  `yaml:"otlp" need:"true" doc:"OTLP/HTTP endpoint."`
+	Sample Percent `yaml:"sample" doc:"Share of new traces that are sampled. Default: 1%"`
+}
+
+// Alerts call a person.
+type Alerts struct {
+	Webhooks []Webhook         `yaml:"webhooks" doc:"Where alerts are sent."`
+	Rules    map[string]string `yaml:"rules" doc:"Conditions by name."`
+}
+
+// Webhook is one receiver of alerts.
+type Webhook struct {
+	URL Secret `yaml:"url" need:"true" doc:"Address that receives a POST."`
+}
