@@ -1,0 +1,51 @@
+// Package telemetry says what happened: the access log, the operational log,
+// the metrics, the trace context and the readiness of this process.
+//
+//	              ┌─ AccessLog ── shards ── writer goroutine ── file, stdout
+//	one request ──┤
+//	              └─ Metrics ──── stripes ──┐
+//	                                        ├── WriteTo: /metrics
+//	other rooms' Stats ── Collect ──────────┘
+//	warnings ── Throttle ── slog
+//
+// # Invariants
+//
+//  1. Nothing here makes a request wait: no send that may block, no file, no
+//     lock that another core holds for longer than it takes to encode a line.
+//     What does not fit is dropped and counted.
+//  2. A line of the access log is one JSON object of at most [MaxLine] bytes,
+//     valid UTF-8 whatever the client sent, and it is written whole, also when
+//     several processes append to one file during an upgrade.
+//  3. Every line that Write took before Run was told to stop is on disk when
+//     Run returns, or is counted by Dropped.
+//  4. Label values come from the configuration or from closed sets. The one
+//     that callers bring, the tenant, is capped; what is over the cap counts
+//     as "other".
+//  5. A histogram's _count is the sum of its buckets at every scrape.
+//  6. Every metric of sluice's own has its row in [Families], which is where
+//     its help, type, labels and docs/metrics.md come from.
+//
+// # Concurrency
+//
+// Everything is safe for concurrent use. Counters and log buffers exist once
+// per stripe; a request picks the stripe of the processor that it runs on (see
+// striper), so that cores do not pass cache lines to each other. A stripe may
+// be shared for a moment after a garbage collection or a migration, which
+// costs time and never a count.
+//
+// # Failure
+//
+// A disk that is slow or full costs log lines, never requests: they are counted
+// by Dropped and warned about at most once in ten seconds. A rotation or
+// compression that fails is retried by the next sweep.
+//
+// # What it does not do
+//
+// It exports no spans and evaluates no alerts, and it knows nothing of
+// the configuration's types: cmd translates them into the Options here.
+//
+// # Sources
+//
+// RFC 8259 (JSON), RFC 3339 (time), W3C Trace Context level 2, the Prometheus
+// text exposition format 0.0.4, POSIX write and PIPE_BUF, the ULID text form.
+package telemetry

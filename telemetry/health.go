@@ -1,0 +1,79 @@
+package telemetry
+
+import (
+	"encoding/json"
+	"slices"
+	"strings"
+	"sync"
+)
+
+// Health is the set of conditions that must hold before this process is sent
+// traffic. Rooms do not know it: cmd declares the conditions and reports on
+// them. The zero value is ready, with no conditions.
+type Health struct {
+	mu         sync.Mutex
+	conditions map[string]error // guarded by mu; nil holds
+}
+
+// Reason is a condition that does not hold.
+type Reason struct {
+	Name   string `json:"name"`
+	Reason string `json:"reason"`
+}
+
+// Set says whether the condition name holds: nil, or the reason why not. A
+// condition counts from its first Set; declare one that has not been looked at
+// yet by setting it to such a reason.
+func (h *Health) Set(name string, err error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.conditions == nil {
+		h.conditions = make(map[string]error)
+	}
+	h.conditions[name] = err
+}
+
+// Remove forgets a condition, such as one that a reload took away.
+func (h *Health) Remove(name string) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	delete(h.conditions, name)
+}
+
+// Ready reports whether every condition holds, and the reasons why not, by name.
+func (h *Health) Ready() (bool, []Reason) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	var reasons []Reason
+	for name, err := range h.conditions {
+		if err != nil {
+			reasons = append(reasons, Reason{name, err.Error()})
+		}
+	}
+	slices.SortFunc(reasons, func(a, b Reason) int { return strings.Compare(a.Name, b.Name) })
+	return len(reasons) == 0, reasons
+}
+
+// Readyz renders the answer of /readyz: status 200 and {"ready":true}, or 503
+// with the reasons. Reasons are the words of errors: send them to operators only.
+func (h *Health) Readyz() (status int, body []byte) {
+	ready, reasons := h.Ready()
+	status = 200
+	if !ready {
+		status = 503
+	}
+	body, err := json.Marshal(struct {
+		Ready   bool     `json:"ready"`
+		Reasons []Reason `json:"reasons,omitempty"`
+	}{ready, reasons})
+	if err != nil {
+		panic("BUG: readiness does not marshal: " + err.Error())
+	}
+	return status, append(body, '\n')
+}
+
+// Healthz renders the answer of /healthz, which says only that this process
+// runs and answers: a node that is not ready is drained, not killed.
+func (h *Health) Healthz() (status int, body []byte) {
+	return 200, []byte("{\"healthy\":true}\n")
+}
