@@ -1,0 +1,45 @@
+package upstream
+
+import "sync"
+
+// buffer is a pooled piece of memory of one of a few sizes. Pools hold pointers
+// to it, so that putting one back allocates nothing.
+type buffer struct {
+	b    []byte
+	pool *sync.Pool
+}
+
+func newPool(size int) *sync.Pool {
+	p := new(sync.Pool)
+	p.New = func() any { return &buffer{b: make([]byte, size), pool: p} }
+	return p
+}
+
+// The sizes: a request head with a small body, a response head with a small
+// body, a small body that is held, a piece of a large one.
+const (
+	size4K  = 4 << 10
+	size16K = 16 << 10
+	size64K = 64 << 10
+)
+
+var pool4K, pool16K, pool64K = newPool(size4K), newPool(size16K), newPool(size64K)
+
+// newBuffer returns a buffer of at least n bytes.
+func newBuffer(n int) *buffer {
+	switch {
+	case n <= size4K:
+		return pool4K.Get().(*buffer)
+	case n <= size16K:
+		return pool16K.Get().(*buffer)
+	case n <= size64K:
+		return pool64K.Get().(*buffer)
+	}
+	return &buffer{b: make([]byte, n)}
+}
+
+func (b *buffer) release() {
+	if b.pool != nil {
+		b.pool.Put(b)
+	}
+}
