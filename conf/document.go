@@ -7,7 +7,9 @@ package conf
 // decoder, the JSON Schema and docs/configuration.md. `yaml` is the key, `doc`
 // its sentence, `enum` the allowed words, `need:"true"` a key that must be
 // there, `soon` a setting that is accepted and checked but not yet acted on
-// (the sentence says so, and check and serve warn when it is used).
+// (the sentence says so, and check and serve warn when it is used). `min` and
+// `max` bound a number, a duration or a size. `short:"true"` is the key that a
+// plain text instead of a mapping gives.
 type Document struct {
 	Node      Node               `yaml:"node" doc:"This process: its name, its data, how it stops."`
 	Listeners []Listener         `yaml:"listeners" doc:"The addresses that accept client traffic."`
@@ -28,6 +30,7 @@ type Document struct {
 	Alerts    *Alerts            `yaml:"alerts" doc:"Conditions that call a person." soon:"no alerts are evaluated"`
 
 	file      string
+	hash      string
 	positions map[string]Position
 }
 
@@ -193,7 +196,7 @@ type Service struct {
 
 // Upstream is one address of a service: a URL, or a URL with a weight.
 type Upstream struct {
-	URL    string `yaml:"url" need:"true" doc:"http:// or https:// with host, port and an optional path prefix."`
+	URL    string `yaml:"url" need:"true" short:"true" doc:"http:// or https:// with host, port and an optional path prefix."`
 	Weight int    `yaml:"weight" doc:"Share of the traffic relative to the others. Default: 1"`
 }
 

@@ -1,0 +1,272 @@
+package conf
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"strings"
+	"unicode/utf8"
+
+	"go.yaml.in/yaml/v3"
+)
+
+const (
+	// maxDepth is far above the deepest setting, which is six levels down.
+	maxDepth = 64
+	// maxNodes bounds the document with its aliases unfolded, so that a few
+	// lines of nested aliases cannot become gigabytes.
+	maxNodes = 1 << 19
+)
+
+// parseSyntax reads data as exactly one YAML document whose top is a mapping.
+// It returns nil after reporting why it could not, except for an empty document,
+// which is an empty mapping: every default holds.
+func parseSyntax(r *report, data []byte) *yaml.Node {
+	if !checkText(r, data) {
+		return nil
+	}
+	docs, err := parseYAML(data)
+	if err != nil {
+		pos, message, hint := locateSyntax(r.file, data, err)
+		r.at(pos, "", message, hint)
+		return nil
+	}
+	if len(docs) > 1 {
+		n := docs[1]
+		r.at(Position{r.file, max(n.Line, 1), max(n.Column, 1)}, "", "a second document begins here", "keep one document in the file: remove the --- line, or split the file")
+		return nil
+	}
+	if len(docs) == 0 || len(docs[0].Content) == 0 || isNull(docs[0].Content[0]) {
+		return &yaml.Node{Kind: yaml.MappingNode, Tag: "!!map", Line: 1, Column: 1}
+	}
+	root := docs[0].Content[0]
+	if root.Kind != yaml.MappingNode {
+		r.at(nodePos(r.file, root), "", "the file holds "+kindName(root)+", not settings", "write settings as `key: value`, beginning with listeners, services and routes")
+		return nil
+	}
+	c := treeCheck{r: r, active: map[*yaml.Node]bool{}}
+	if !c.walk(root, 1) {
+		return nil
+	}
+	return root
+}
+
+// checkText refuses what is no UTF-8 text.
+func checkText(r *report, data []byte) bool {
+	line, column := 1, 1
+	for rest := data; len(rest) > 0; {
+		c, n := utf8.DecodeRune(rest)
+		message := ""
+		switch {
+		case c == utf8.RuneError && n == 1:
+			message = "the file is not UTF-8 text"
+		case c == 0:
+			message = "the file holds a NUL byte"
+		case c < ' ' && c != '\t' && c != '\n' && c != '\r', c == 0x7f:
+			message = fmt.Sprintf("the file holds the control character U+%04X", c)
+		}
+		if message != "" {
+			r.at(Position{r.file, line, column}, "", message, "save it as plain UTF-8 text, or name another file")
+			return false
+		}
+		if c == '\n' {
+			line, column = line+1, 1
+		} else {
+			column++
+		}
+		rest = rest[n:]
+	}
+	return true
+}
+
+// parseYAML returns the documents in data. A panic of the parser, which has had
+// some, is an error like any other.
+func parseYAML(data []byte) (docs []*yaml.Node, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("the text cannot be read as YAML")
+		}
+	}()
+	dec := yaml.NewDecoder(bytes.NewReader(data))
+	for len(docs) < 2 {
+		var n yaml.Node
+		if err := dec.Decode(&n); err == io.EOF {
+			break
+		} else if err != nil {
+			return nil, err
+		}
+		docs = append(docs, &n)
+	}
+	return docs, nil
+}
+
+// treeCheck bounds depth and size with aliases unfolded, so that everything
+// after it may follow them freely.
+type treeCheck struct {
+	r      *report
+	nodes  int
+	active map[*yaml.Node]bool // the nodes around the current one
+}
+
+func (c *treeCheck) walk(n *yaml.Node, depth int) bool {
+	if c.nodes++; c.nodes > maxNodes {
+		c.r.at(nodePos(c.r.file, n), "", "the document grows too large through its aliases", fmt.Sprintf("keep it below %d values; repeat less with *aliases", maxNodes))
+		return false
+	}
+	if depth > maxDepth {
+		c.r.at(nodePos(c.r.file, n), "", fmt.Sprintf("the document is nested more than %d levels deep", maxDepth), "close the brackets that were opened by mistake")
+		return false
+	}
+	if c.active[n] {
+		c.r.at(nodePos(c.r.file, n), "", fmt.Sprintf("the anchor &%s contains itself", n.Anchor), "use the alias outside of what it names")
+		return false
+	}
+	c.active[n] = true
+	defer delete(c.active, n)
+	if n.Kind == yaml.AliasNode {
+		return c.walk(n.Alias, depth+1)
+	}
+	for _, child := range n.Content {
+		if !c.walk(child, depth+1) {
+			return false
+		}
+	}
+	return true
+}
+
+// resolved follows an alias to what it names. An alias never names another.
+func resolved(n *yaml.Node) *yaml.Node {
+	if n.Kind == yaml.AliasNode {
+		return n.Alias
+	}
+	return n
+}
+
+func isNull(n *yaml.Node) bool { return n.Kind == yaml.ScalarNode && n.ShortTag() == "!!null" }
+
+func nodePos(file string, n *yaml.Node) Position { return Position{file, n.Line, n.Column} }
+
+// kindName says what n is, in a user's words.
+func kindName(n *yaml.Node) string {
+	switch n.Kind {
+	case yaml.MappingNode:
+		return "a group of settings"
+	case yaml.SequenceNode:
+		return "a list"
+	}
+	switch n.ShortTag() {
+	case "!!int", "!!float":
+		return "a number"
+	case "!!bool":
+		return "true or false"
+	case "!!null":
+		return "nothing"
+	}
+	return "text"
+}
+
+// locateSyntax says where and why data is no YAML. The parser tells a line at
+// best, often that of the construct around the fault. The fault itself is where
+// the longest prefix that still parses ends, so that is looked for: by lines,
+// then within the line.
+func locateSyntax(file string, data []byte, err error) (Position, string, string) {
+	message := strings.TrimPrefix(err.Error(), "yaml: ")
+	if rest, ok := strings.CutPrefix(message, "line "); ok {
+		_, message, _ = strings.Cut(rest, ": ")
+	}
+	pos := Position{file, 1, 1}
+	lines := bytes.SplitAfter(data, []byte("\n"))
+	ok := func(b []byte) bool { _, err := parseYAML(b); return err == nil }
+	if len(data) <= 256<<10 { // each step parses a prefix again
+		n := lastGoodLine(data, lines, err, ok)
+		var prefix []byte
+		for _, l := range lines[:n] {
+			prefix = append(prefix, l...)
+		}
+		for n < len(lines)-1 && blankLine(lines[n]) {
+			n++
+		}
+		pos.Line = n + 1
+		pos.Column = lastGoodColumn(prefix, strings.TrimRight(string(lines[n]), "\r\n"), ok)
+		if tab := tabInIndent(lines[n]); tab > 0 {
+			return Position{file, n + 1, tab}, "a tab indents this line", "indent with spaces"
+		}
+	}
+	return pos, "this is not YAML: " + message, syntaxHint(message)
+}
+
+// lastGoodLine returns how many leading lines parse without error.
+func lastGoodLine(data []byte, lines [][]byte, err error, ok func([]byte) bool) int {
+	offsets := make([]int, len(lines)+1)
+	for i, l := range lines {
+		offsets[i+1] = offsets[i] + len(l)
+	}
+	// The parser reads on from the start, so every prefix that holds the fault
+	// fails with the same words: search the shortest of them, then step back
+	// over prefixes that fail because they end inside brackets or quotes.
+	low, high := 0, len(lines)
+	for low < high {
+		mid := (low + high) / 2
+		if _, e := parseYAML(data[:offsets[mid]]); e != nil && e.Error() == err.Error() {
+			high = mid
+		} else {
+			low = mid + 1
+		}
+	}
+	for n := max(low-1, 0); n > 0 && n > low-200; n-- {
+		if ok(data[:offsets[n]]) {
+			return n
+		}
+	}
+	return 0
+}
+
+// lastGoodColumn returns the column of line after which prefix no longer parses.
+func lastGoodColumn(prefix []byte, line string, ok func([]byte) bool) int {
+	runes := []rune(line)
+	indent := len(runes) - len([]rune(strings.TrimLeft(line, " ")))
+	for n := min(len(runes), 400); n > indent; n-- {
+		if ok(append(prefix[:len(prefix):len(prefix)], string(runes[:n])...)) {
+			return min(n+1, max(len(runes), 1))
+		}
+	}
+	return indent + 1
+}
+
+func blankLine(line []byte) bool {
+	t := bytes.TrimSpace(line)
+	return len(t) == 0 || t[0] == '#'
+}
+
+// tabInIndent returns the column of a tab before the first word of line, or 0.
+func tabInIndent(line []byte) int {
+	for i, c := range line {
+		if c == '\t' {
+			return i + 1
+		}
+		if c != ' ' && c != '-' {
+			break
+		}
+	}
+	return 0
+}
+
+func syntaxHint(message string) string {
+	for _, h := range []struct{ part, hint string }{
+		{"mapping values are not allowed", "put a value that holds \": \" in quotes, or begin a new line"},
+		{"expected ',' or", "close the bracket or brace, and put commas between its values"},
+		{"unexpected end of stream", "close the quote"},
+		{"could not find expected ':'", "write `key: value`"},
+		{"did not find expected key", "indent the line like its neighbours"},
+		{"did not find expected '-'", "indent the line like its neighbours"},
+		{"unknown anchor", "define it with &name before it is used as *name"},
+		{"cannot start any token", "put the value in quotes"},
+		{"escape", "use single quotes, in which a backslash is only a backslash"},
+		{"exceeded max depth", "close the brackets that were opened by mistake"},
+	} {
+		if strings.Contains(message, h.part) {
+			return h.hint
+		}
+	}
+	return "write settings as `key: value`, indented with spaces"
+}
