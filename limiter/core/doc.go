@@ -1,0 +1,2 @@
+// Package core is the arithmetic of a limit that cannot be overspent.
+package core

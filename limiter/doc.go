@@ -1,0 +1,2 @@
+// Package limiter decides how much each caller may do.
+package limiter
