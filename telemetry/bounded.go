@@ -11,17 +11,18 @@ import (
 // changed but replaced by a copy, which costs O(n) for each of at most limit
 // insertions.
 type bounded[K comparable, V any] struct {
-	limit int
-	make  func(K) *V
-	rest  *V            // shared by what is over the limit
-	over  atomic.Uint64 // look-ups that were given rest
+	limit   int
+	make    func(K) *V
+	restKey K
+	rest    *V            // shared by what is over the limit, and by restKey itself
+	over    atomic.Uint64 // look-ups that were over the limit
 
 	m  atomic.Pointer[map[K]*V]
 	mu sync.Mutex // held while replacing m
 }
 
-func newBounded[K comparable, V any](limit int, rest K, make func(K) *V) *bounded[K, V] {
-	b := &bounded[K, V]{limit: limit, make: make, rest: make(rest)}
+func newBounded[K comparable, V any](limit int, restKey K, make func(K) *V) *bounded[K, V] {
+	b := &bounded[K, V]{limit: limit, make: make, restKey: restKey, rest: make(restKey)}
 	b.m.Store(&map[K]*V{})
 	return b
 }
@@ -34,6 +35,9 @@ func (b *bounded[K, V]) get(k K) *V {
 }
 
 func (b *bounded[K, V]) insert(k K) *V {
+	if k == b.restKey {
+		return b.rest // one series, not two of the same name
+	}
 	// When full, answer without the lock: an attack with many keys must not queue here.
 	if len(*b.m.Load()) >= b.limit {
 		b.over.Add(1)
@@ -56,12 +60,10 @@ func (b *bounded[K, V]) insert(k K) *V {
 	return v
 }
 
-// all calls f for every value, and for the shared one once it has been used.
+// all calls f for every value, the shared one included.
 func (b *bounded[K, V]) all(f func(*V)) {
 	for _, v := range *b.m.Load() {
 		f(v)
 	}
-	if b.over.Load() > 0 {
-		f(b.rest)
-	}
+	f(b.rest)
 }

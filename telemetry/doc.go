@@ -22,7 +22,7 @@
 //     that callers bring, the tenant, is capped; what is over the cap counts
 //     as "other".
 //  5. A histogram's _count is the sum of its buckets at every scrape.
-//  6. Every metric of sluice's own has its row in [Families], which is where
+//  6. Every metric has its row in [Families], which is where
 //     its help, type, labels and docs/metrics.md come from.
 //
 // # Concurrency

@@ -11,8 +11,8 @@ type Family struct {
 	Help   string // one sentence
 }
 
-// Families returns the metrics of sluice itself, by name. A metric that is not
-// here cannot be exported.
+// Families returns every metric, by name. One that is not here cannot be
+// exported.
 func Families() []Family { return slices.Clone(families) }
 
 const (
@@ -21,24 +21,26 @@ const (
 	typeHistogram = "histogram"
 )
 
-const (
-	famAuthFailures   = "sluice_auth_failures_total"
-	famAuth           = "sluice_auth_total"
-	famLimitDecisions = "sluice_limit_decisions_total"
-	famOverhead       = "sluice_overhead_seconds"
-	famRequestBytes   = "sluice_request_bytes"
-	famRequestSeconds = "sluice_request_seconds"
-	famRequests       = "sluice_requests_total"
-	famResponseBytes  = "sluice_response_bytes"
-	famRetries        = "sluice_retries_total"
-	famSeriesCapped   = "sluice_series_capped_total"
-	famTenantRequests = "sluice_tenant_requests_total"
-	famUpstream       = "sluice_upstream_seconds"
-)
-
 // families is sorted by name. To add a metric that another room counts, add its
 // row and emit it from a collector ([Metrics.Collect]).
 var families = []Family{
+	{"go_gc_cycles_total", typeCounter, nil, "Garbage collections."},
+	{"go_gc_heap_goal_bytes", typeGauge, nil, "Heap size at which the next garbage collection ends."},
+	{"go_gc_memory_limit_bytes", typeGauge, nil, "Memory limit of the Go runtime (GOMEMLIMIT)."},
+	{"go_gc_pauses_seconds", typeHistogram, nil, "Stop-the-world pauses of the garbage collector; the sum is an estimate."},
+	{"go_goroutines", typeGauge, nil, "Goroutines."},
+	{"go_heap_allocated_bytes_total", typeCounter, nil, "Bytes ever allocated on the heap."},
+	{"go_heap_live_bytes", typeGauge, nil, "Heap memory that the last garbage collection found in use."},
+	{"go_heap_objects_bytes", typeGauge, nil, "Heap memory held by objects, in use or not yet collected."},
+	{"go_maxprocs", typeGauge, nil, "Processors that Go code may run on at once (GOMAXPROCS)."},
+	{"go_memory_mapped_bytes", typeGauge, nil, "Memory that the Go runtime has mapped, all classes together."},
+	{"go_sched_latencies_seconds", typeHistogram, nil, "How long goroutines were ready before they ran; the sum is an estimate."},
+	{"process_cpu_seconds_total", typeCounter, nil, "Processor time used, user and system."},
+	{"process_max_fds", typeGauge, nil, "Open file descriptors that the process may have."},
+	{"process_open_fds", typeGauge, nil, "Open file descriptors."},
+	{"process_resident_memory_bytes", typeGauge, nil, "Resident memory."},
+	{"process_start_time_seconds", typeGauge, nil, "Unix time at which the process started."},
+	{"process_virtual_memory_bytes", typeGauge, nil, "Virtual memory."},
 	{"sluice_auth_failures_total", typeCounter, []string{"method", "reason"}, "Credentials that were refused."},
 	{"sluice_auth_total", typeCounter, []string{"method"}, "Requests by how the caller was identified: jwt, key or anonymous."},
 	{"sluice_build_info", typeGauge, []string{"version", "revision", "go"}, "Always 1; the labels say what this binary was built from."},

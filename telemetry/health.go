@@ -77,3 +77,12 @@ func (h *Health) Readyz() (status int, body []byte) {
 func (h *Health) Healthz() (status int, body []byte) {
 	return 200, []byte("{\"healthy\":true}\n")
 }
+
+// Collect emits sluice_ready; pass it to [Metrics.Collect].
+func (h *Health) Collect(emit Emit) {
+	value := 0.0
+	if ready, _ := h.Ready(); ready {
+		value = 1
+	}
+	emit("sluice_ready", value)
+}

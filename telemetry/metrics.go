@@ -15,6 +15,8 @@ type MetricsOptions struct {
 	// MaxNames bounds the routes, services, listeners and policies, each, over
 	// the life of the process, reloads included. Default: 5,000
 	MaxNames int
+	// Version is the binary's, for sluice_build_info. Default: the main module's
+	Version string
 }
 
 // maxTenantName is the longest tenant that is used as a label.
@@ -44,6 +46,8 @@ type Metrics struct {
 	failures  *bounded[authFailure, failureCount]
 
 	unrouted *RouteMetrics
+	started  time.Time
+	version  string
 	auth     cells // one counter for each of authMethods
 
 	mu         sync.Mutex
@@ -58,7 +62,7 @@ func NewMetrics(o MetricsOptions) *Metrics {
 	if o.MaxNames <= 0 {
 		o.MaxNames = 5000
 	}
-	m := &Metrics{stripes: defaultStriper()}
+	m := &Metrics{stripes: defaultStriper(), started: time.Now(), version: o.Version}
 	n := m.stripes.stripes
 	m.perRoute = newBounded(o.MaxNames, other, func(route string) *routeCells {
 		return &routeCells{route, newCells(n, routeSlots)}
