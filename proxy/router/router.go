@@ -164,9 +164,6 @@ func (r *Router) matchHost(host string, s *search) (done bool) {
 	return false
 }
 
-// Len returns the number of routes.
-func (r *Router) Len() int { return len(r.routes) }
-
 // route is a compiled Spec.
 type route struct {
 	index   int
@@ -219,18 +216,18 @@ func (rt *route) methodRank(method string) int {
 	return 0
 }
 
-// headerMatcher is a condition on one field; an empty value stands for any.
+// headerMatcher is a condition on one field.
 type headerMatcher struct {
-	name  string // canonical
-	value string
-	any   bool
+	name    string // canonical
+	value   string
+	present bool // any value will do
 }
 
 func (rt *route) headersMatch(h http.Header) bool {
 	for i := range rt.headers {
 		hm := &rt.headers[i]
 		values := h[hm.name]
-		if hm.any {
+		if hm.present {
 			if len(values) == 0 {
 				return false
 			}

@@ -54,7 +54,7 @@ type child struct {
 // fewChildren is where a map begins to beat comparing one by one; with
 // segments of different lengths that is later than with equal ones
 // (BenchmarkChildren).
-const fewChildren = 6
+const fewChildren = 4
 
 func (c *children) get(text string) *node {
 	if c.many != nil {
@@ -183,7 +183,7 @@ func (l *leaf) ambiguities() (faults []error) {
 func (rt *route) headerKey() string {
 	var b strings.Builder
 	for _, hm := range rt.headers {
-		fmt.Fprintf(&b, "%q:%t:%q,", hm.name, hm.any, hm.value)
+		fmt.Fprintf(&b, "%q:%t:%q,", hm.name, hm.present, hm.value)
 	}
 	return b.String()
 }
