@@ -141,7 +141,7 @@ func (r *Reader) readHead(limit int, request bool) ([]byte, error) {
 	for {
 		if request && !r.head.skipped && r.w-r.r >= 2 && string(r.buf[r.r:r.r+2]) == crlf {
 			r.Discard(2)
-			r.head.skipped = true
+			r.head = headScan{skipped: true}
 		}
 		end, err := r.head.scan(r.Buffered(), limit, request)
 		if err != nil {
