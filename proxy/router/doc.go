@@ -51,9 +51,15 @@
 // Whether a caller must show credentials depends on the route, and the route
 // may depend on the caller. [Router.Match] therefore returns every route that
 // could still win, best first, down to the first that asks neither for tenant
-// nor tier; mostly that is one. The caller reads their policies, identifies
-// the client if any of them wants it, and then calls [Match.Select]. A tenant
-// for whom none of them is meant gets no route, as if there were none.
+// nor tier; mostly that is one. They may come from different patterns: whoever
+// is not among the tenants of /items/* falls through to /*, as if /items/* did
+// not exist, and somebody for whom none is meant gets none.
+//
+// So the caller identifies the client if any candidate wants it, then calls
+// [Match.Select], and then asks what the selected route demands. To go by the
+// demands of the first candidate alone would be a hole: an anonymous client
+// could fall through from a route where credentials are optional to one where
+// they are required.
 //
 // # Invariants
 //

@@ -228,6 +228,23 @@ func hidesDots(segment string, slashes bool) bool {
 	return ok && (strings.HasPrefix(rest, ";") || strings.HasPrefix(rest, "%3B"))
 }
 
+// Strip takes as many segments off the front of a normal path as prefix has,
+// and returns "/" when nothing is left. It counts segments rather than bytes
+// because a pattern's literal matches every spelling of itself: /@me is also
+// /%40me. prefix has no closing slash; the path must match a pattern that
+// begins with it.
+func Strip(path, prefix string) string {
+	pos := 0
+	for range strings.Count(prefix, "/") {
+		next := strings.IndexByte(path[min(pos+1, len(path)):], '/')
+		if next < 0 {
+			return "/"
+		}
+		pos += 1 + next
+	}
+	return path[pos:]
+}
+
 // unhex returns the value of a hexadecimal digit, or more than 15.
 func unhex(c byte) byte {
 	switch {

@@ -78,6 +78,25 @@ func TestNormalize(t *testing.T) {
 	}
 }
 
+func TestStripTakesSegmentsOff(t *testing.T) {
+	for _, tt := range []struct{ path, prefix, want string }{
+		{"/api/items/3", "/api", "/items/3"},
+		{"/api/", "/api", "/"},
+		{"/api", "/api", "/"},
+		{"/api/v1/items/", "/api/v1", "/items/"},
+		{"/api/v1", "/api/v1", "/"},
+		{"/%40me/items", "/@me", "/items"},
+		{"/caf%C3%A9/a/b", "/café/a", "/b"},
+		{"/a/b", "", "/a/b"},
+		{"/a", "/a/b/c", "/"},
+		{"", "/a", "/"},
+	} {
+		if got := Strip(tt.path, tt.prefix); got != tt.want {
+			t.Errorf("Strip(%q, %q) = %q, want %q", tt.path, tt.prefix, got, tt.want)
+		}
+	}
+}
+
 func TestNormalizeReturnsNormalPathsWithoutAllocation(t *testing.T) {
 	skipUnderRace(t)
 	for _, path := range []string{"/", "/api/orgs/7/items/3", "/.well-known/openid-configuration", "/caf%C3%A9/a%20b/", "/a;v=1/b@c"} {
