@@ -31,6 +31,7 @@ func newDecoder(r *report, data []byte, env func(string) (string, bool)) *decode
 }
 
 func (d *decoder) document(root *yaml.Node, doc *Document) {
+	d.record("", root)
 	d.section(root, reflect.ValueOf(doc).Elem(), "")
 }
 

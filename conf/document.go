@@ -52,13 +52,13 @@ type Listener struct {
 	Engine         string           `yaml:"engine" enum:"auto|nethttp" doc:"auto serves HTTP/1.1 with sluice's own front and leaves the rest to net/http; nethttp uses net/http for everything. Default: auto"`
 	EncodedSlash   string           `yaml:"encoded_slash" enum:"refuse|keep" doc:"A path with %2F or %5C: refuse answers 400, because upstreams disagree about what it means; keep matches and forwards it as it is. Default: refuse"`
 	Timeout        ListenerTimeouts `yaml:"timeout" doc:"How long a client may take."`
-	MaxHeader      Size             `yaml:"max_header" doc:"Largest request line and header together; above it the answer is 431. Default: 64KiB"`
+	MaxHeader      Size             `yaml:"max_header" min:"1KiB" max:"16MiB" doc:"Largest request line and header together; above it the answer is 431. Default: 64KiB"`
 }
 
 // ListenerTimeouts bound what a slow or silent client can hold.
 type ListenerTimeouts struct {
-	Header Duration `yaml:"header" doc:"Time to receive the request line and header. Default: 10s"`
-	Idle   Duration `yaml:"idle" doc:"How long a kept-alive connection may wait for its next request. Default: 75s"`
+	Header Duration `yaml:"header" min:"1ms" doc:"Time to receive the request line and header. Default: 10s"`
+	Idle   Duration `yaml:"idle" min:"1ms" doc:"How long a kept-alive connection may wait for its next request. Default: 75s"`
 }
 
 // TLS holds the certificates of a listener and how it is spoken.
@@ -106,7 +106,7 @@ type Redis struct {
 	Cluster   bool     `yaml:"cluster" doc:"The addresses are nodes of a Redis Cluster."`
 	Username  string   `yaml:"username" doc:"ACL user."`
 	Password  Secret   `yaml:"password" doc:"Password."`
-	Timeout   Duration `yaml:"timeout" doc:"Longest wait for one call. Default: 50ms"`
+	Timeout   Duration `yaml:"timeout" min:"1ms" doc:"Longest wait for one call. Default: 50ms"`
 }
 
 // Cluster is the gossip between nodes.
@@ -123,7 +123,7 @@ type Auth struct {
 	APIKeys              *APIKeys     `yaml:"api_keys" doc:"Keys for external integrations." soon:"API keys are refused"`
 	TenantHeader         TenantHeader `yaml:"tenant_header" doc:"Whether a header may name the tenant."`
 	SuperAdminPermission string       `yaml:"super_admin_permission" doc:"Permission that exempts its holder from limits. Absent: nobody is exempt."`
-	CacheTokens          int          `yaml:"cache_tokens" doc:"How many verified tokens are remembered. Default: 100000"`
+	CacheTokens          int          `yaml:"cache_tokens" min:"0" doc:"How many verified tokens are remembered. Default: 100000"`
 }
 
 // Issuer is one OpenID Connect or OAuth 2.0 authority, such as an Auth0 tenant.
@@ -131,11 +131,11 @@ type Issuer struct {
 	Issuer           string   `yaml:"issuer" need:"true" doc:"Exact value of the iss claim, with Auth0's closing slash."`
 	Audience         string   `yaml:"audience" need:"true" doc:"Value that must be in the aud claim."`
 	JWKSURL          string   `yaml:"jwks_url" doc:"Where the keys are: https, http or file:///… Default: the issuer + .well-known/jwks.json"`
-	Algorithms       []string `yaml:"algorithms" doc:"Accepted signature algorithms. Default: RS256, ES256 and EdDSA."`
+	Algorithms       []string `yaml:"algorithms" doc:"Accepted signature algorithms. Default: [RS256, ES256, EdDSA]"`
 	TenantClaim      string   `yaml:"tenant_claim" doc:"Claim with the tenant: the literal name first, then as a dotted path. Default: org_id"`
 	TierClaim        string   `yaml:"tier_claim" doc:"Claim with the tier. Absent: the default tier."`
 	PermissionsClaim string   `yaml:"permissions_claim" doc:"Claim with the permissions, a list or a space-separated text. Default: permissions"`
-	Leeway           Duration `yaml:"leeway" doc:"Clock difference allowed in exp, nbf and iat. Default: 30s"`
+	Leeway           Duration `yaml:"leeway" max:"10m" doc:"Clock difference allowed in exp, nbf and iat. Default: 30s"`
 }
 
 // APIKeys says how keys are presented.
@@ -152,8 +152,8 @@ type TenantHeader struct {
 
 // Limit is an amount of requests per window, with an optional burst limit.
 type Limit struct {
-	Requests int64    `yaml:"requests" need:"true" doc:"Requests per window."`
-	Per      Duration `yaml:"per" doc:"Length of the window. Default: 1h"`
+	Requests int64    `yaml:"requests" need:"true" min:"1" doc:"Requests per window."`
+	Per      Duration `yaml:"per" min:"1s" doc:"Length of the window. Default: 1h"`
 	Window   string   `yaml:"window" enum:"sliding|fixed" doc:"sliding: any trailing window holds at most the limit; fixed: the count starts anew when the clock reaches a multiple of the window. Default: sliding"`
 	Burst    *Burst   `yaml:"burst" doc:"How fast the quota may be spent. Absent: at any speed."`
 }
@@ -161,7 +161,7 @@ type Limit struct {
 // Burst is a rate with a tolerance: size requests at once, then rate.
 type Burst struct {
 	Rate Rate  `yaml:"rate" need:"true" doc:"Sustained rate, such as 50/s or 600/m."`
-	Size int64 `yaml:"size" doc:"Requests that may come at once. Default: one second of the rate, at least 1."`
+	Size int64 `yaml:"size" min:"1" doc:"Requests that may come at once. Default: one second of the rate, at least 1."`
 }
 
 // RouteLimit is a limit of one route, counted for each of By.
@@ -188,8 +188,8 @@ type Service struct {
 	Retry     Retry           `yaml:"retry" doc:"When another try is made."`
 	Health    *Health         `yaml:"health" doc:"Active health checks. Absent: none."`
 	Eject     *Eject          `yaml:"eject" doc:"Take an upstream out after errors. Absent: never."`
-	MaxConns  int             `yaml:"max_connections" doc:"Connections to each upstream at most. Default: 1024"`
-	MaxIdle   int             `yaml:"max_idle" doc:"Idle connections kept to each upstream at most. Default: 256"`
+	MaxConns  int             `yaml:"max_connections" min:"1" doc:"Connections to each upstream at most. Default: 1024"`
+	MaxIdle   int             `yaml:"max_idle" min:"1" doc:"Idle connections kept to each upstream at most. Default: 256"`
 	TLS       *UpstreamTLS    `yaml:"tls" doc:"How https upstreams are verified."`
 	OpenAPI   *OpenAPI        `yaml:"openapi" doc:"The service's OpenAPI document." soon:"requests are not validated"`
 }
@@ -197,20 +197,20 @@ type Service struct {
 // Upstream is one address of a service: a URL, or a URL with a weight.
 type Upstream struct {
 	URL    string `yaml:"url" need:"true" short:"true" doc:"http:// or https:// with host, port and an optional path prefix."`
-	Weight int    `yaml:"weight" doc:"Share of the traffic relative to the others. Default: 1"`
+	Weight int    `yaml:"weight" min:"1" max:"1000000" doc:"Share of the traffic relative to the others. Default: 1"`
 }
 
 // ServiceTimeouts bound the stages of one exchange with an upstream.
 type ServiceTimeouts struct {
-	Connect Duration `yaml:"connect" doc:"TCP and TLS. Default: 1s"`
-	Header  Duration `yaml:"header" doc:"From the request's end to the response header. Default: the request's"`
-	Request Duration `yaml:"request" doc:"The whole exchange; streams (SSE, WebSocket) are exempt once they run. Default: 30s"`
-	Idle    Duration `yaml:"idle" doc:"Longest silence of either side while a body or a tunnel is under way. Default: 60s"`
+	Connect Duration `yaml:"connect" min:"1ms" doc:"TCP and TLS. Default: 1s"`
+	Header  Duration `yaml:"header" min:"1ms" doc:"From the request's end to the response header. Default: the request's"`
+	Request Duration `yaml:"request" min:"1ms" doc:"The whole exchange; streams (SSE, WebSocket) are exempt once they run. Default: 30s"`
+	Idle    Duration `yaml:"idle" min:"1ms" doc:"Longest silence of either side while a body or a tunnel is under way. Default: 60s"`
 }
 
 // Retry says when a failed try is repeated, on another upstream where there is one.
 type Retry struct {
-	Attempts int      `yaml:"attempts" doc:"Tries altogether. Default: 2; 1 means no retry."`
+	Attempts int      `yaml:"attempts" min:"1" max:"10" doc:"Tries altogether. Default: 2; 1 means no retry."`
 	Budget   Percent  `yaml:"budget" doc:"Retries at most, as a share of the requests of the last ten seconds. Default: 20%"`
 	On       []string `yaml:"on" enum:"connect|502|503|504|reset|timeout" doc:"What is retried: connect and a stale connection for every method, the others for idempotent methods whose body was not read. Default: [connect, reset]"`
 }
@@ -218,16 +218,16 @@ type Retry struct {
 // Health is an active health check.
 type Health struct {
 	Path      string   `yaml:"path" doc:"Path that answers 2xx or 3xx when healthy. Default: /health"`
-	Interval  Duration `yaml:"interval" doc:"Time between checks. Default: 5s"`
-	Timeout   Duration `yaml:"timeout" doc:"Longest wait for one. Default: 2s"`
-	Unhealthy int      `yaml:"unhealthy" doc:"Failures in a row that take the upstream out. Default: 2"`
-	Healthy   int      `yaml:"healthy" doc:"Successes in a row that bring it back. Default: 1"`
+	Interval  Duration `yaml:"interval" min:"100ms" doc:"Time between checks. Default: 5s"`
+	Timeout   Duration `yaml:"timeout" min:"1ms" doc:"Longest wait for one. Default: 2s"`
+	Unhealthy int      `yaml:"unhealthy" min:"1" doc:"Failures in a row that take the upstream out. Default: 2"`
+	Healthy   int      `yaml:"healthy" min:"1" doc:"Successes in a row that bring it back. Default: 1"`
 }
 
 // Eject is passive outlier detection.
 type Eject struct {
-	Errors int      `yaml:"errors" doc:"Failures in a row (no connection, reset, time-out, 502, 503, 504) that eject. Default: 5"`
-	For    Duration `yaml:"for" doc:"How long; doubles each time, up to ten times. Default: 30s"`
+	Errors int      `yaml:"errors" min:"1" doc:"Failures in a row (no connection, reset, time-out, 502, 503, 504) that eject. Default: 5"`
+	For    Duration `yaml:"for" min:"1s" doc:"How long; doubles each time, up to ten times. Default: 30s"`
 	Max    Percent  `yaml:"max" doc:"Share of the service's upstreams that may be out at once. Default: 50%"`
 }
 
@@ -260,9 +260,9 @@ type Route struct {
 	Auth       string            `yaml:"auth" enum:"required|optional|none" doc:"required: 401 without a valid credential; optional: absent is fine, invalid is 401; none: credentials are not looked at. Default: required"`
 	Require    []string          `yaml:"require" doc:"Permissions that the caller must all have."`
 	Limit      *RouteLimit       `yaml:"limit" doc:"A further limit for this route."`
-	Cost       int64             `yaml:"cost" doc:"What one request takes from the quota; 0 takes nothing. Default: 1"`
-	Timeout    Duration          `yaml:"timeout" doc:"Whole exchange. Default: the service's timeout.request"`
-	MaxBody    Size              `yaml:"max_body" doc:"Largest request body; above it the answer is 413. Absent: any size."`
+	Cost       int64             `yaml:"cost" min:"0" doc:"What one request takes from the quota; 0 takes nothing. Default: 1"`
+	Timeout    Duration          `yaml:"timeout" min:"1ms" doc:"Whole exchange. Default: the service's timeout.request"`
+	MaxBody    Size              `yaml:"max_body" min:"1B" doc:"Largest request body; above it the answer is 413. Absent: any size."`
 	SetHeaders map[string]string `yaml:"set_headers" doc:"Headers set on the request to the service; an empty value removes one."`
 }
 
@@ -275,7 +275,7 @@ type ServiceFor struct {
 // CORS is what browsers on other origins may do.
 type CORS struct {
 	Origins     []string `yaml:"origins" need:"true" doc:"Exact origins, https://*.example.com for every name below, or * alone without credentials."`
-	Methods     []string `yaml:"methods" doc:"Methods. Default: GET, HEAD, POST, PUT, PATCH, DELETE"`
+	Methods     []string `yaml:"methods" doc:"Methods. Default: [GET, HEAD, POST, PUT, PATCH, DELETE]"`
 	Headers     []string `yaml:"headers" doc:"Request headers. Default: those that the browser asks for."`
 	Expose      []string `yaml:"expose" doc:"Response headers that scripts may read. Default: the rate-limit headers and X-Request-ID"`
 	Credentials bool     `yaml:"credentials" doc:"Whether cookies and credentials may be sent."`
@@ -291,7 +291,7 @@ type Headers struct {
 // WAF is the firewall.
 type WAF struct {
 	Mode     string         `yaml:"mode" enum:"off|detect|block" doc:"off, log only, or refuse. Default: off" soon:"requests are not inspected"`
-	Paranoia int            `yaml:"paranoia" doc:"Core Rule Set paranoia level, 1 to 4. Default: 1"`
+	Paranoia int            `yaml:"paranoia" min:"1" max:"4" doc:"Core Rule Set paranoia level, 1 to 4. Default: 1"`
 	Exclude  []WAFExclusion `yaml:"exclude" doc:"Rules not applied somewhere."`
 	IP       IPLists        `yaml:"ip" doc:"Address lists."`
 	Geo      *Geo           `yaml:"geo" doc:"Country filter." soon:"countries are not looked up"`
@@ -300,7 +300,7 @@ type WAF struct {
 // WAFExclusion takes one rule off one argument of one route.
 type WAFExclusion struct {
 	Route    string `yaml:"route" doc:"Route path or name."`
-	Rule     int    `yaml:"rule" need:"true" doc:"Rule id."`
+	Rule     int    `yaml:"rule" need:"true" min:"1" doc:"Rule id."`
 	Argument string `yaml:"argument" doc:"Argument, such as json.note. Absent: all."`
 	Reason   string `yaml:"reason" need:"true" doc:"Why."`
 }
@@ -328,13 +328,13 @@ type Logs struct {
 // AccessLog is the stream of one line per request.
 type AccessLog struct {
 	File    string   `yaml:"file" doc:"File, stdout, or off. Default: stdout"`
-	Keep    Duration `yaml:"keep" doc:"How long rotated files are kept. Default: 14d"`
-	MaxSize Size     `yaml:"max_size" doc:"Total size of the files. Default: 10GiB"`
+	Keep    Duration `yaml:"keep" min:"1m" doc:"How long rotated files are kept. Default: 14d"`
+	MaxSize Size     `yaml:"max_size" min:"1MiB" doc:"Total size of the files. Default: 10GiB"`
 }
 
 // PayloadLog samples bodies.
 type PayloadLog struct {
-	Sample Percent `yaml:"sample" doc:"Share of requests whose bodies are logged. Default: 0"`
+	Sample Percent `yaml:"sample" doc:"Share of requests whose bodies are logged. Default: 0%"`
 }
 
 // Traces is where spans go.

@@ -1,0 +1,3 @@
+package conf
+
+func hash(d *Document) string { return "" }

@@ -1,0 +1,73 @@
+package conf
+
+import (
+	"regexp"
+	"slices"
+)
+
+func (v *validator) waf() {
+	w := &v.doc.WAF
+	for i, e := range w.Exclude {
+		path := indexPath("waf.exclude", i)
+		if e.Route == "" || v.broken(path+".route") || v.broken("routes") {
+			continue
+		}
+		if !slices.ContainsFunc(v.doc.Routes, func(rt Route) bool { return rt.Path == e.Route || rt.Name == e.Route }) {
+			var known []string
+			for _, rt := range v.doc.Routes {
+				known = append(known, rt.Path)
+			}
+			v.reference(path+".route", e.Route, "route", "routes", slices.Compact(known))
+		}
+	}
+	for i, p := range w.IP.Deny {
+		if p.IsValid() && slices.Contains(w.IP.Allow, p) {
+			at := indexPath("waf.ip.deny", i)
+			v.warnf(at, "keep it in one list", "%s is also allowed, which wins", v.quote(at, p.String()))
+		}
+	}
+	if w.Geo != nil {
+		for i, code := range w.Geo.Deny {
+			at := indexPath("waf.geo.deny", i)
+			if code != "" && !countryCode.MatchString(code) {
+				v.errorf(at, "write two capital letters, such as KP", "%s is no ISO 3166 country code", v.quote(at, code))
+			}
+		}
+		v.unique("waf.geo.deny", w.Geo.Deny, same)
+	}
+}
+
+var (
+	countryCode = regexp.MustCompile(`^[A-Z]{2}$`)
+	alertRule   = regexp.MustCompile(`^[<>]=? *[0-9]+(\.[0-9]+)?(%|ms|s|m|h|d|/s|/m|/h)? +for +[0-9]+(ms|s|m|h|d)$`)
+)
+
+// observability checks where logs, spans and alerts go.
+func (v *validator) observability() {
+	if t := v.doc.Traces; t != nil && t.OTLP != "" && !v.broken("traces.otlp") {
+		u, err := webURL(t.OTLP, "http", "https")
+		v.syntax("traces.otlp", t.OTLP, err)
+		if err == nil && u.User != nil {
+			v.errorf("traces.otlp", "leave user and password out", "the URL holds a user or a password")
+		}
+	}
+	a := v.doc.Alerts
+	if a == nil {
+		return
+	}
+	for i, w := range a.Webhooks {
+		if w.URL == "" {
+			continue
+		}
+		// Secret: nothing of it is quoted.
+		if _, err := webURL(w.URL.Reveal(), "https", "http"); err != nil {
+			v.errorf(indexPath("alerts.webhooks", i)+".url", err.Hint, "the address %s", err.Message)
+		}
+	}
+	for _, name := range sortedKeys(a.Rules) {
+		at := keyPath("alerts.rules", name)
+		if rule := a.Rules[name]; rule != "" && !alertRule.MatchString(rule) {
+			v.errorf(at, `write it as "> 5% for 2m"`, "%s is no condition", v.quote(at, rule))
+		}
+	}
+}
