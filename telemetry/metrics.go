@@ -55,14 +55,16 @@ type Metrics struct {
 }
 
 // NewMetrics returns metrics that have counted nothing.
-func NewMetrics(o MetricsOptions) *Metrics {
+func NewMetrics(o MetricsOptions) *Metrics { return newMetrics(o, defaultStriper()) }
+
+func newMetrics(o MetricsOptions, stripes *striper) *Metrics {
 	if o.MaxTenants <= 0 {
 		o.MaxTenants = 1000
 	}
 	if o.MaxNames <= 0 {
 		o.MaxNames = 5000
 	}
-	m := &Metrics{stripes: defaultStriper(), started: time.Now(), version: o.Version}
+	m := &Metrics{stripes: stripes, started: time.Now(), version: o.Version}
 	n := m.stripes.stripes
 	m.perRoute = newBounded(o.MaxNames, other, func(route string) *routeCells {
 		return &routeCells{route, newCells(n, routeSlots)}

@@ -1,0 +1,89 @@
+package telemetry
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"reflect"
+	"strings"
+	"testing"
+)
+
+// TestMetricsReferenceIsCurrent compares docs/metrics.md from its marker on with
+// what the table of families says; run it with -update to rewrite it.
+func TestMetricsReferenceIsCurrent(t *testing.T) {
+	const file, marker = "../docs/metrics.md", "<!-- Generated from telemetry/families.go; do not edit below. -->\n"
+	have, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	head, _, ok := bytes.Cut(have, []byte(marker))
+	if !ok {
+		t.Fatalf("%s has lost its marker", file)
+	}
+	var b bytes.Buffer
+	b.Write(head)
+	b.WriteString(marker)
+	for _, part := range []struct{ prefix, title string }{
+		{"sluice_", "sluice"}, {"go_", "The Go runtime"}, {"process_", "The process"},
+	} {
+		fmt.Fprintf(&b, "\n### %s\n\n| metric | type | labels | meaning |\n| --- | --- | --- | --- |\n", part.title)
+		for _, f := range Families() {
+			if strings.HasPrefix(f.Name, part.prefix) {
+				labels := "–"
+				if len(f.Labels) > 0 {
+					labels = "`" + strings.Join(f.Labels, "`, `") + "`"
+				}
+				fmt.Fprintf(&b, "| `%s` | %s | %s | %s |\n", f.Name, f.Type, labels, f.Help)
+			}
+		}
+	}
+	b.WriteString("\n### Buckets\n\n")
+	for _, h := range []struct {
+		names string
+		b     *buckets
+	}{
+		{"`sluice_request_seconds`, `sluice_upstream_seconds`", requestSeconds},
+		{"`sluice_overhead_seconds`, `go_gc_pauses_seconds`, `go_sched_latencies_seconds`", overheadSeconds},
+		{"`sluice_request_bytes`, `sluice_response_bytes`", bodyBytes},
+	} {
+		fmt.Fprintf(&b, "- %s: %s\n", h.names, strings.Join(h.b.le, ", "))
+	}
+	if *update {
+		if err := os.WriteFile(file, b.Bytes(), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		return
+	}
+	if !bytes.Equal(have, b.Bytes()) {
+		t.Errorf("%s is stale: go test ./telemetry -run MetricsReference -update", file)
+	}
+}
+
+// TestEveryLogFieldIsDocumented reads the fields off a full line.
+func TestEveryLogFieldIsDocumented(t *testing.T) {
+	doc, err := os.ReadFile("../docs/logs.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := fullRecord()
+	for v, i := reflect.ValueOf(*r), 0; i < v.NumField(); i++ {
+		if name := v.Type().Field(i).Name; v.Field(i).IsZero() && name != "BytesIn" {
+			t.Errorf("the test's record leaves %s out", name)
+		}
+	}
+	line := encodeLine(r)
+	fields := make(map[string]bool)
+	for part := range strings.SplitSeq(line, `"`) {
+		if !strings.Contains(line, `"`+part+`":`) {
+			continue // a value
+		}
+		fields[part] = true
+		if !strings.Contains(string(doc), "\n| `"+part+"` |") {
+			t.Errorf("docs/logs.md has no row for %s", part)
+		}
+	}
+	if rows := strings.Count(string(doc), "\n| `"); rows != len(fields) {
+		t.Errorf("docs/logs.md has %d rows, a line has %d fields", rows, len(fields))
+	}
+}
