@@ -1,0 +1,63 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"time"
+)
+
+// profileLength is how long each gateway is profiled: thousands of samples.
+const profileLength = 10 * time.Second
+
+// profile writes a CPU profile of each sluice entry under its own load to dir
+// and returns the files.
+func (c *comparison) profile(ctx context.Context, dir string) ([]string, error) {
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return nil, err
+	}
+	var files []string
+	for _, e := range c.entries {
+		if e.program != "sluice" {
+			continue
+		}
+		say("profiling %s", e.name)
+		loaded := make(chan error, 1)
+		go func() {
+			_, err := e.small.Run(ctx, profileLength+2*time.Second) // outlasts the profile
+			loaded <- err
+		}()
+		time.Sleep(time.Second) // into the steady state
+		data, err := e.adminGet(ctx, fmt.Sprintf("/debug/pprof/profile?seconds=%d", int(profileLength.Seconds())))
+		if err = errors.Join(err, <-loaded); err != nil {
+			return nil, fmt.Errorf("profile %s: %w", e.name, err)
+		}
+		file := filepath.Join(dir, e.name+".pprof")
+		if err := os.WriteFile(file, data, 0o644); err != nil {
+			return nil, err
+		}
+		files = append(files, file)
+	}
+	if len(files) == 0 {
+		return nil, errors.New("profile: no sluice row was chosen")
+	}
+	return files, nil
+}
+
+// writePGO merges the profiles of all sluice entries into one file.
+func (c *comparison) writePGO(ctx context.Context, path string) error {
+	files, err := c.profile(ctx, c.rig.dir)
+	if err != nil {
+		return err
+	}
+	// Written beside, then renamed: a build never sees half a profile.
+	part := path + ".part"
+	cmd := exec.CommandContext(ctx, "go", append([]string{"tool", "pprof", "-proto", "-output", part}, files...)...)
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("merge profiles: %w\n%s", err, out)
+	}
+	return os.Rename(part, path)
+}

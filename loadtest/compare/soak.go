@@ -1,0 +1,82 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"time"
+
+	"sluice/loadtest/compare/load"
+)
+
+// soak saturates the full gateway for a while, prints what it holds after each
+// slice, and fails when memory or goroutines grow, or a request fails.
+func soak(ctx context.Context, args []string) error {
+	f := flag.NewFlagSet("soak", flag.ContinueOnError)
+	length := f.Duration("for", 10*time.Minute, "`length` of the load")
+	slice := f.Duration("slice", 10*time.Second, "`time` between samples, in whole seconds")
+	name := f.String("row", "sluice-full", "which of sluice's `rows` to load")
+	binary := f.String("sluice", "", "gateway `binary` (default: built from this module)")
+	pin := f.Bool("pin", true, "bind the proxy to the first CPU and everything else to others")
+	if err := f.Parse(args); err != nil {
+		return err
+	}
+	chosen, _ := choose(contestants, *name)
+	if len(chosen) != 1 || chosen[0].program != "sluice" {
+		return fmt.Errorf("soak: %q is not one of sluice's rows", *name)
+	}
+	r, err := newRig(ctx, chosen, *binary, *pin)
+	if err != nil {
+		return err
+	}
+	defer r.close()
+	run, err := r.start(ctx, chosen[0])
+	if err != nil {
+		return err
+	}
+	if err := probe(ctx, run, r.credentials.refused); err != nil {
+		return err
+	}
+	wrk, err := load.NewSaturator(r.programs["wrk"].path, r.dir, run.name, load.Target{Address: run.site.Address, Path: smallPath, Tokens: run.tokens, Conns: 64})
+	if err != nil {
+		return err
+	}
+
+	fmt.Println("| after | requests/s | CPU µs per request | RSS MiB | heap MiB | goroutines |\n| --- | --- | --- | --- | --- | --- |")
+	var rss, heap, goroutines []float64
+	var failed int64
+	for begin := time.Now(); time.Since(begin) < *length; {
+		before, err := run.process.Usage()
+		if err != nil {
+			return err
+		}
+		res, err := wrk.Run(ctx, *slice)
+		if err != nil {
+			return errors.Join(ctx.Err(), err)
+		}
+		after, err := run.process.Usage()
+		if err != nil {
+			return err
+		}
+		metrics, err := run.metrics(ctx)
+		if err != nil {
+			return err
+		}
+		const mib = 1 << 20
+		failed += res.Errors
+		rss = append(rss, float64(after.RSS)/mib)
+		heap = append(heap, metrics["go_memstats_heap_inuse_bytes"]/mib)
+		goroutines = append(goroutines, metrics["go_goroutines"])
+		last := len(rss) - 1
+		fmt.Printf("| %v | %.0f | %.1f | %.1f | %.1f | %.0f |\n", time.Since(begin).Round(time.Second), res.PerSecond(),
+			micros(after.CPU-before.CPU)/float64(res.Requests), rss[last], heap[last], goroutines[last])
+	}
+	if failed > 0 {
+		err = fmt.Errorf("%d requests failed", failed)
+	}
+	return errors.Join(err,
+		growth("resident memory (MiB)", rss, 0.10, 4),
+		growth("heap in use (MiB)", heap, 0.25, 4), // sampled anywhere in a collection cycle
+		growth("goroutines", goroutines, 0.05, 16))
+}
