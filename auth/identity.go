@@ -45,6 +45,12 @@ type Identity struct {
 	SuperAdmin bool
 }
 
+// Authenticated reports whether a credential proved the identity: not so of a
+// nil identity, nor of one that a trusted proxy merely named.
+func (id *Identity) Authenticated() bool {
+	return id != nil && id.Method != MethodProxy
+}
+
 // Has reports whether the identity holds the permission.
 func (id *Identity) Has(permission string) bool {
 	return id != nil && slices.Contains(id.Permissions, permission)
