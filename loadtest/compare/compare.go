@@ -75,7 +75,8 @@ type entry struct {
 	smallTarget   load.Target
 	small, large  *load.Saturator // large: nil when it is not measured so
 	smallRow, row report.Row
-	answered      int64 // by all loads, for the count of log lines
+	answered      int64 // requests, by all loads
+	logged        int64 // lines of the access log
 }
 
 func compare(ctx context.Context, args []string) error {
@@ -111,8 +112,11 @@ func compare(ctx context.Context, args []string) error {
 		if err := c.round(ctx, round); err != nil {
 			return err
 		}
+		if err := c.collectLogs(); err != nil {
+			return err
+		}
 	}
-	c.checkLogs()
+	c.judgeLogs()
 	if o.profiles != "" {
 		if _, err := c.profile(ctx, o.profiles); err != nil {
 			return err
@@ -264,29 +268,6 @@ func (c *comparison) usage(e *entry) (u usage, err error) {
 		u.busy += busy
 	}
 	return u, nil
-}
-
-// checkLogs notes who answered more requests than it wrote lines.
-func (c *comparison) checkLogs() {
-	for _, e := range c.entries {
-		if !e.logs {
-			continue
-		}
-		lines := int64(0)
-		var err error
-		for range 30 { // what is buffered comes within a second or two
-			if lines, err = countLines(e.site.Log); err != nil || lines >= e.answered {
-				break
-			}
-			time.Sleep(100 * time.Millisecond)
-		}
-		switch {
-		case err != nil:
-			e.smallRow.Notes = append(e.smallRow.Notes, "access log: "+err.Error())
-		case float64(lines) < 0.999*float64(e.answered):
-			e.smallRow.Notes = append(e.smallRow.Notes, fmt.Sprintf("the access log has %d lines for %d requests", lines, e.answered))
-		}
-	}
 }
 
 // report collects what was measured.

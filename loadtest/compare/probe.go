@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bufio"
 	"bytes"
 	"context"
 	"encoding/json"
@@ -132,25 +131,4 @@ func (p *prober) writesLog() error {
 		}
 	}
 	return fmt.Errorf("%s: access log: %w", p.run.name, err)
-}
-
-// countLines counts the lines of a file.
-func countLines(path string) (n int64, err error) {
-	file, err := os.Open(path)
-	if err != nil {
-		return 0, err
-	}
-	defer file.Close()
-	r := bufio.NewReaderSize(file, 1<<20)
-	for {
-		chunk, err := r.ReadSlice('\n')
-		switch {
-		case err == nil:
-			n++
-		case errors.Is(err, io.EOF):
-			return n, nil
-		case !errors.Is(err, bufio.ErrBufferFull):
-			return n, fmt.Errorf("%w after %d bytes", err, len(chunk))
-		}
-	}
 }

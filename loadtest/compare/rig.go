@@ -161,7 +161,7 @@ func (r *rig) start(ctx context.Context, c contestant) (*running, error) {
 		Env: []string{"HOME=" + r.dir, "XDG_DATA_HOME=" + r.dir, "XDG_CONFIG_HOME=" + r.dir},
 	}
 	if c.program == "haproxy" && c.logs { // it logs to its standard output
-		file, err := os.Create(run.site.Log)
+		file, err := os.OpenFile(run.site.Log, os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600) // it is emptied between rounds
 		if err != nil {
 			return nil, err
 		}
