@@ -58,6 +58,17 @@ func (r *Reader) Release() bool {
 	return true
 }
 
+// Room takes a buffer if there is none and returns the free space behind what is
+// buffered, at least one byte. It is for owners who read from the source by
+// other means than Fill; [Reader.Filled] says how much came.
+func (r *Reader) Room() []byte {
+	r.makeRoom()
+	return r.buf[r.w:]
+}
+
+// Filled adds the first n bytes of what Room returned to what is buffered.
+func (r *Reader) Filled(n int) { r.w += n }
+
 // Fill reads once from the source, behind what is buffered, making room where
 // there is none. When bytes came, an error that came with them is left for the next call.
 func (r *Reader) Fill() error {
