@@ -20,6 +20,7 @@ type contestant struct {
 	limits     bool // counts the tenant's requests and sends X-RateLimit-*
 	logs       bool // one line of JSON for each request
 	distinct   bool // no token is known from before
+	noTunnels  bool // its configuration passes no WebSockets on
 
 	large bool // is measured with large bodies too
 	extra bool // takes part only when it is named
@@ -28,8 +29,9 @@ type contestant struct {
 // contestants in the order of the table.
 var contestants = []contestant{
 	{name: "direct", label: "no proxy", large: true},
-	{name: "nginx", label: "nginx", program: "nginx", config: "nginx.conf", arguments: nginxArguments, large: true},
-	{name: "nginx-full", label: "nginx: limit, log (no JWT)", program: "nginx", config: "nginx.conf", arguments: nginxArguments, logs: true},
+	{name: "nginx", label: "nginx", program: "nginx", config: "nginx.conf", arguments: nginxArguments, noTunnels: true, large: true},
+	{name: "nginx-full", label: "nginx: limit, log (no JWT)", program: "nginx", config: "nginx.conf", arguments: nginxArguments,
+		noTunnels: true, logs: true},
 	{name: "haproxy", label: "HAProxy", program: "haproxy", config: "haproxy.cfg", arguments: haproxyArguments, large: true},
 	{name: "haproxy-full", label: "HAProxy full", program: "haproxy", config: "haproxy.cfg", arguments: haproxyArguments,
 		identifies: true, verifies: true, limits: true, logs: true},

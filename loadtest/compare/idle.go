@@ -53,12 +53,17 @@ func idle(ctx context.Context, args []string) error {
 		if err != nil {
 			return fmt.Errorf("%s: %w", c.name, err)
 		}
+		fmt.Printf("| %s | %d | %.1f |", c.label, *conns, kept)
+		if c.noTunnels {
+			fmt.Println(" – | – | – | – |")
+			continue
+		}
 		r.upstream = strings.TrimPrefix(echo.URL, "http://")
 		tunnels, err := r.measureSockets(ctx, c, *sockets)
 		if err != nil {
 			return fmt.Errorf("%s: %w", c.name, err)
 		}
-		fmt.Printf("| %s | %d | %.1f | %d | %.1f | %v | %v |\n", c.label, *conns, kept, *sockets, tunnels.each, tunnels.p50, tunnels.p99)
+		fmt.Printf(" %d | %.1f | %v | %v |\n", *sockets, tunnels.each, tunnels.p50, tunnels.p99)
 	}
 	return nil
 }
