@@ -46,9 +46,8 @@ const (
 	paramSegment
 )
 
-// parseRoute checks a spec and returns all its faults joined.
-func parseRoute(index int, s *Spec) (*route, error) {
-	var faults []error
+// parseRoute checks a spec and returns all its faults.
+func parseRoute(index int, s *Spec) (_ *route, faults []error) {
 	fault := func(field string, err error) {
 		if err != nil {
 			faults = append(faults, &SpecError{Index: index, Field: field, Err: err})
@@ -68,7 +67,7 @@ func parseRoute(index int, s *Spec) (*route, error) {
 	fault("tenants", err)
 	rt.tiers, err = parseNames(s.Tiers)
 	fault("tiers", err)
-	return rt, errors.Join(faults...)
+	return rt, faults
 }
 
 func parseHost(host string) (hostPattern, error) {

@@ -54,9 +54,9 @@ func Compile(specs []Spec) (*Router, error) {
 	var faults []error
 	var leaves []*leaf
 	for i := range specs {
-		rt, err := parseRoute(i, &specs[i])
-		if err != nil {
-			faults = append(faults, err)
+		rt, wrong := parseRoute(i, &specs[i])
+		if len(wrong) > 0 {
+			faults = append(faults, wrong...)
 			continue
 		}
 		r.routes[i] = rt
