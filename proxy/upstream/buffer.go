@@ -9,7 +9,7 @@ type buffer struct {
 	pool *sync.Pool
 }
 
-func newPool(size int) *sync.Pool {
+func newBufferPool(size int) *sync.Pool {
 	p := new(sync.Pool)
 	p.New = func() any { return &buffer{b: make([]byte, size), pool: p} }
 	return p
@@ -23,7 +23,7 @@ const (
 	size64K = 64 << 10
 )
 
-var pool4K, pool16K, pool64K = newPool(size4K), newPool(size16K), newPool(size64K)
+var pool4K, pool16K, pool64K = newBufferPool(size4K), newBufferPool(size16K), newBufferPool(size64K)
 
 // newBuffer returns a buffer of at least n bytes.
 func newBuffer(n int) *buffer {

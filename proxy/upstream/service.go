@@ -1,43 +1,159 @@
 package upstream
 
 import (
-	"context"
+	"fmt"
+	"slices"
+	"sync"
+	"sync/atomic"
 	"time"
+
+	"sluice/conf"
 )
 
-// Service is a compiled group of endpoints. It is immutable; the endpoints are
-// shared with the services that were compiled under the same name before and after.
-type Service struct{ name string }
+// Service is a compiled group of endpoints. What was configured is immutable;
+// endpoints, and what lives in group, are shared with the services that were
+// compiled under the same name before and after.
+type Service struct {
+	name    string
+	balance balance
+	members []member
+	group   *group
+	health  *conf.Health
+	eject   *conf.Eject
+	conns   int
+	idle    int
+	retries conf.Percent
+
+	mu    sync.Mutex // held while a table is made
+	table atomic.Pointer[table]
+}
+
+// member is an endpoint with its weight in one service.
+type member struct {
+	*Endpoint
+	weight int
+}
+
+// group is what outlives the services of one name.
+type group struct {
+	budget Budget
+	next   atomic.Uint32 // turn of round_robin
+}
+
+// table is what Pick chooses from; a new one is made when an endpoint comes or goes.
+type table struct {
+	members []member
+	turns   []uint16 // indexes into members: the smooth weighted order
+	panic   bool     // none was available
+}
+
+func newService(name string, c conf.Service, g *group, endpoint func(identity) (*Endpoint, error)) (*Service, error) {
+	if len(c.Upstreams) == 0 {
+		return nil, fmt.Errorf("service %s has no upstreams", name)
+	}
+	b, err := parseBalance(c.Balance)
+	if err != nil {
+		return nil, fmt.Errorf("service %s: %w", name, err)
+	}
+	s := &Service{name: name, balance: b, group: g, health: c.Health, eject: c.Eject, conns: c.MaxConns, idle: c.MaxIdle}
+	for _, u := range c.Upstreams {
+		id := identity{service: name, url: u.URL, protocol: c.Protocol}
+		if c.TLS != nil {
+			id.tls = *c.TLS
+		}
+		weight := max(1, u.Weight)
+		if i := slices.IndexFunc(s.members, func(m member) bool { return m.id == id }); i >= 0 {
+			s.members[i].weight += weight // listed twice: twice the share
+			continue
+		}
+		e, err := endpoint(id)
+		if err != nil {
+			return nil, fmt.Errorf("service %s: upstream %s: %w", name, u.URL, err)
+		}
+		s.members = append(s.members, member{e, weight})
+	}
+	s.rebuild()
+	return s, nil
+}
 
 // Name returns the service's name.
 func (s *Service) Name() string { return s.name }
 
+// Budget returns the service's retry budget, which lives on over reloads.
+func (s *Service) Budget() *Budget { return &s.group.budget }
+
+// rebuild makes the table anew from the state of the endpoints.
+//
+// Endpoints that are healthy and not ejected are available. When there is none,
+// every endpoint that at least answered its last health check is: an ejected one
+// may well work again, and an HTTP status that is not the expected one is more
+// often a wrong path than the end of a service. (Envoy's panic threshold, nginx
+// and most cloud load balancers fail open alike.) When all refuse even a connection there
+// is nothing to be tried, as with HAProxy.
+func (s *Service) rebuild() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	t := new(table)
+	for _, m := range s.members {
+		if m.state.available() {
+			t.members = append(t.members, m)
+		}
+	}
+	if len(t.members) == 0 {
+		t.panic = true
+		for _, m := range s.members {
+			if m.state.reachable() {
+				t.members = append(t.members, m)
+			}
+		}
+	}
+	t.turns = turns(t.members)
+	s.table.Store(t)
+}
+
 // Pick chooses the endpoint for a try. hash decides under balance: hash (any
-// well-mixed 64-bit hash of what shall stay together). tried, which may be nil, are
-// those that failed this request before: they are chosen again only when no other is left.
+// well-mixed 64-bit hash of what shall stay together). tried, which may be nil,
+// are those that failed this request before: they are chosen again only when no
+// other is left.
 //
 // When no endpoint is available, those are chosen from that at least answered
-// their last health check, or were only ejected: a wrong health path must not be an outage.
-// When all cannot even be reached, the error is [ErrNoUpstream].
-func (s *Service) Pick(hash uint64, tried *Tried) (*Endpoint, error) { return nil, ErrNoUpstream }
+// their last health check, or were only ejected: a wrong health path must not be
+// an outage. When not even one is reachable, the error is [ErrNoUpstream].
+func (s *Service) Pick(hash uint64, tried *Tried) (*Endpoint, error) {
+	t := s.table.Load()
+	switch len(t.members) {
+	case 0:
+		return nil, ErrNoUpstream
+	case 1:
+		return t.members[0].Endpoint, nil
+	}
+	if tried != nil && tried.n >= len(t.members) && tried.all(t.members) {
+		tried = nil
+	}
+	return t.pick(s.balance, s.group, hash, tried), nil
+}
 
-// Budget returns the service's retry budget, which lives on over reloads.
-func (s *Service) Budget() *Budget { return nil }
-
-// Tried remembers the endpoints that one request has been sent to. The zero value is empty.
-type Tried struct{ list []*Endpoint }
+// Tried remembers the endpoints that one request has been sent to. The zero
+// value is empty; of more than eight it forgets the first.
+type Tried struct {
+	list [8]*Endpoint
+	n    int
+}
 
 // Add notes e.
-func (t *Tried) Add(e *Endpoint) { t.list = append(t.list, e) }
+func (t *Tried) Add(e *Endpoint) {
+	t.list[t.n%len(t.list)] = e
+	t.n++
+}
 
 // Reset empties it.
-func (t *Tried) Reset() { clear(t.list); t.list = t.list[:0] }
+func (t *Tried) Reset() { *t = Tried{} }
 
 func (t *Tried) has(e *Endpoint) bool {
 	if t == nil {
 		return false
 	}
-	for _, x := range t.list {
+	for _, x := range t.list[:min(t.n, len(t.list))] {
 		if x == e {
 			return true
 		}
@@ -45,26 +161,73 @@ func (t *Tried) has(e *Endpoint) bool {
 	return false
 }
 
-// Endpoint is one upstream of a service, with its connections, its health and
-// its counters. It outlives the snapshots that use it.
-type Endpoint struct{ url string }
-
-// URL returns the URL from the configuration, for logs and labels.
-func (e *Endpoint) URL() string { return e.url }
-
-// Do makes one try: it sends out, and returns when the head of the final
-// response is in in, or with an *[Error]. It dials when no connection is idle, and waits when none
-// may be dialled. A connection that turns out to have been closed while idle is replaced
-// without the caller noticing, as long as that is safe.
-func (e *Endpoint) Do(ctx context.Context, out *Request, in *Response) error {
-	return &Error{Kind: Connect}
+func (t *Tried) all(members []member) bool {
+	for _, m := range members {
+		if !t.has(m.Endpoint) {
+			return false
+		}
+	}
+	return true
 }
 
-// Budget bounds retries to a share of the requests of the last ten seconds.
-type Budget struct{}
+const (
+	budgetSlots = 10 // of a second each
+	// budgetFloor are the retries in the window that are always allowed: a share
+	// of few requests would be none.
+	budgetFloor = 10
+)
+
+// Budget bounds retries to a share of the requests of the last ten seconds, so
+// that retries cannot multiply the load on a service that fails because of its
+// load. Safe for concurrent use; counts are exact but for requests that cross a
+// second's edge on two cores at once.
+type Budget struct {
+	share atomic.Uint64 // parts of a million
+	slots [budgetSlots]budgetSlot
+}
+
+type budgetSlot struct {
+	second   atomic.Int64
+	requests atomic.Int64
+	retries  atomic.Int64
+}
+
+// slot returns the slot of now, emptied if it is of an earlier round.
+func (b *Budget) slot(now time.Time) *budgetSlot {
+	second := now.Unix()
+	s := &b.slots[uint64(second)%budgetSlots]
+	if old := s.second.Load(); old != second && s.second.CompareAndSwap(old, second) {
+		s.requests.Store(0)
+		s.retries.Store(0)
+	}
+	return s
+}
 
 // Count notes a request: the first try of it. now may be a little old.
-func (b *Budget) Count(now time.Time) {}
+func (b *Budget) Count(now time.Time) { b.slot(now).requests.Add(1) }
 
 // Take reports whether a retry may be made, and notes it if so.
-func (b *Budget) Take(now time.Time) bool { return true }
+func (b *Budget) Take(now time.Time) bool {
+	current := b.slot(now)
+	var requests, retries int64
+	oldest := now.Unix() - budgetSlots
+	for i := range b.slots {
+		if s := &b.slots[i]; s.second.Load() > oldest {
+			requests += s.requests.Load()
+			retries += s.retries.Load()
+		}
+	}
+	if allowed := max(budgetFloor, requests*int64(b.share.Load())/1e6); retries >= allowed {
+		return false
+	}
+	current.retries.Add(1)
+	return true
+}
+
+// set changes the share.
+func (b *Budget) set(share conf.Percent) {
+	if share <= 0 {
+		share = 0.2
+	}
+	b.share.Store(uint64(float64(share) * 1e6))
+}
