@@ -1,6 +1,7 @@
 package auth
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"net/http"
@@ -71,10 +72,7 @@ func Compile(a conf.Auth, keys *KeyStore, o Options) (*Verifier, error) {
 		keys:     keys,
 		settings: settings{a.Issuers, a.SuperAdminPermission, a.CacheTokens},
 		issuers:  map[string][]*trustedIssuer{},
-		header:   http.CanonicalHeaderKey(a.TenantHeader.Name),
-	}
-	if a.TenantHeader.Name == "" {
-		v.header = defaultTenantHeader
+		header:   http.CanonicalHeaderKey(cmp.Or(a.TenantHeader.Name, defaultTenantHeader)),
 	}
 	var faults []error
 	fault := func(path, format string, args ...any) {

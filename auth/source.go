@@ -63,17 +63,22 @@ type source struct {
 }
 
 func newSource(ks *KeyStore, address string) *source {
-	s := &source{
-		url: address, name: address, store: ks,
+	return &source{
+		url: address, name: redacted(address), store: ks,
 		tried:  make(chan struct{}),
 		loaded: make(chan struct{}),
 		wake:   make(chan struct{}, 1),
 		absent: map[string]time.Time{},
 	}
-	if u, err := url.Parse(address); err == nil {
-		s.name = u.Redacted()
+}
+
+// redacted is a URL without a password.
+func redacted(address string) string {
+	u, err := url.Parse(address)
+	if err != nil {
+		return "a malformed URL"
 	}
-	return s
+	return u.Redacted()
 }
 
 func (s *source) isFile() bool { return strings.HasPrefix(s.url, "file:") }

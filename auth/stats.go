@@ -27,7 +27,7 @@ func (v *Verifier) Stats() Stats {
 		if s := live[is.keys]; s != nil {
 			one.Keys = s.stats()
 		} else {
-			one.Keys.URL = is.keys
+			one.Keys.URL = redacted(is.keys)
 		}
 		st.Issuers = append(st.Issuers, one)
 	}

@@ -137,7 +137,7 @@ func TestTokensThatAreNone_AreRefused(t *testing.T) {
 		"claims a list":      {parts[0] + ".W10." + parts[2], ReasonMalformed},
 		"claims null":        {parts[0] + ".bnVsbA." + parts[2], ReasonUnknownIssuer},
 		"no signature":       {parts[0] + "." + parts[1] + ".", ReasonBadSignature},
-		"half a signature":   {good[:len(good)-40], ReasonBadSignature},
+		"half a signature":   {good[:len(good)-42], ReasonBadSignature},
 		"too long":           {strings.Repeat("a", MaxToken+1), ReasonTooLarge},
 		"as long as allowed": {strings.Repeat("a", MaxToken), ReasonMalformed},
 	}

@@ -1,0 +1,537 @@
+package auth
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"sluice/conf"
+	"sluice/internal/issuer"
+	"sluice/internal/issuer/issuertest"
+)
+
+func TestRotation_LosesNoRequest(t *testing.T) {
+	w := newWorld(t, KeyStoreOptions{Wait: 10 * time.Second}, nil) // a loaded machine is no lost request
+	before := w.token(t, issuer.Claims{Tenant: "acme"})
+	w.accept(t, before)
+	fetched := w.issuer.Requests().JWKS
+	if err := w.issuer.Rotate(); err != nil {
+		t.Fatal(err)
+	}
+	w.issuer.SetDelay(20 * time.Millisecond) // so that many arrive while the fetch is under way
+	tokens := make([]string, 16)
+	for i := range tokens {
+		tokens[i] = w.token(t, issuer.Claims{Tenant: fmt.Sprint("t", i), Algorithm: []string{"RS256", "ES256", "EdDSA"}[i%3]})
+	}
+	var all sync.WaitGroup
+	for i, token := range tokens {
+		all.Go(func() {
+			id, err := w.Verify(token, time.Now())
+			if err != nil || id.Tenant != fmt.Sprint("t", i) {
+				t.Errorf("token %d: %+v, %v", i, id, err)
+			}
+		})
+	}
+	all.Wait()
+	w.accept(t, before) // listed still
+	if n := w.issuer.Requests().JWKS - fetched; n != 1 {
+		t.Errorf("the rotation cost the issuer %d fetches, want 1", n)
+	}
+}
+
+func TestRetiredKeys_TakeTheirRememberedTokensWithThem(t *testing.T) {
+	at := newClock()
+	w := newWorld(t, KeyStoreOptions{Now: at.Now}, nil)
+	old := w.token(t, issuer.Claims{Tenant: "acme"})
+	w.accept(t, old)
+	if err := w.issuer.Rotate(); err != nil {
+		t.Fatal(err)
+	}
+	w.issuer.Retire()
+	w.accept(t, old) // nobody has noticed yet
+	w.accept(t, w.token(t, issuer.Claims{Tenant: "acme"}))
+	refused(t, w.Verifier, old, time.Now(), ReasonUnknownKey)
+}
+
+func TestAFloodOfUnknownKeyIDs_CostsTheIssuerOneFetchPerCooldown(t *testing.T) {
+	at := newClock()
+	w := newWorld(t, KeyStoreOptions{Now: at.Now}, nil)
+	good := w.token(t, issuer.Claims{Tenant: "acme"})
+	forged := strings.SplitN(good, ".", 2)[1]
+	flood := func(round, n int) {
+		var all sync.WaitGroup
+		for worker := range 4 {
+			all.Go(func() {
+				for i := range n / 4 {
+					header := map[string]any{"alg": "RS256", "kid": fmt.Sprint("kid-", round, "-", worker, "-", i)}
+					refused(t, w.Verifier, segment(t, header)+"."+forged, time.Now(), ReasonUnknownKey)
+				}
+			})
+		}
+		all.Wait()
+	}
+	start := w.issuer.Requests().JWKS
+	flood(0, 10_000)
+	if n := w.issuer.Requests().JWKS - start; n > 1 {
+		t.Errorf("10,000 unknown kids cost %d fetches in one cool-down, want 1", n)
+	}
+	at.advance(59 * time.Second)
+	flood(1, 400)
+	if n := w.issuer.Requests().JWKS - start; n > 1 {
+		t.Errorf("%d fetches within 59 s, want 1", n)
+	}
+	at.advance(time.Second)
+	flood(2, 400)
+	if n := w.issuer.Requests().JWKS - start; n != 2 {
+		t.Errorf("%d fetches in two cool-downs, want 2", n)
+	}
+	w.accept(t, good)
+	if st := w.store.Stats()[0]; st.Unknown != 10_800 {
+		t.Errorf("%d tokens of unknown keys counted, want 10800", st.Unknown)
+	}
+	s := (*w.store.live.Load())[w.issuer.JWKSURL()]
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if n := len(s.absent); n > 2*maxWanted {
+		t.Errorf("%d absent kids are remembered after two fetches, want at most %d", n, 2*maxWanted)
+	}
+}
+
+func TestAKeyIDThatTheIssuerDoesNotList_IsNotAskedForAgainSoon(t *testing.T) {
+	at := newClock()
+	w := newWorld(t, KeyStoreOptions{Now: at.Now}, nil)
+	stale := w.token(t, issuer.Claims{Header: map[string]any{"kid": "long-gone"}})
+	start := w.issuer.Requests().JWKS
+	for _, c := range []struct {
+		after time.Duration
+		want  int64
+	}{{0, 1}, {time.Minute, 1}, {3 * time.Minute, 1}, {time.Minute, 2}} {
+		at.advance(c.after)
+		refused(t, w.Verifier, stale, time.Now(), ReasonUnknownKey)
+		if n := w.issuer.Requests().JWKS - start; n != c.want {
+			t.Errorf("%v later: %d fetches, want %d", c.after, n, c.want)
+		}
+	}
+}
+
+// An attacker may use up the cool-down right before a rotation: then the new key
+// is known when the cool-down ends, without anybody asking again.
+func TestAnUnknownKeyWithinTheCooldown_IsFetchedWhenItEnds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		i := issuertest.New(t, issuer.Options{MaxAge: time.Hour})
+		v, _ := inBubble(t, i, KeyStoreOptions{})
+		refused(t, v, issuertest.Token(t, i, issuer.Claims{Header: map[string]any{"kid": "bait"}}), time.Now(), ReasonUnknownKey)
+		if err := i.Rotate(); err != nil {
+			t.Fatal(err)
+		}
+		token := issuertest.Token(t, i, issuer.Claims{Tenant: "acme"})
+		time.Sleep(10 * time.Second)
+		refused(t, v, token, time.Now(), ReasonUnknownKey)
+		time.Sleep(51 * time.Second)
+		synctest.Wait()
+		if n := i.Requests().JWKS; n != 3 {
+			t.Errorf("%d fetches, want the first, the bait's and the one put off", n)
+		}
+		if _, err := v.Verify(token, time.Now()); err != nil {
+			t.Errorf("after the cool-down: %v", err)
+		}
+	})
+}
+
+// inBubble runs a store over an in-process issuer inside a synctest bubble.
+func inBubble(t *testing.T, h http.Handler, o KeyStoreOptions) (*Verifier, *KeyStore) {
+	t.Helper()
+	o.Client = inProcess(h)
+	ks := NewKeyStore(o)
+	v := compile(t, conf.Auth{Issuers: []conf.Issuer{{Issuer: issuer.DefaultURL, Audience: issuer.DefaultAudience}}}, ks, nil)
+	run(t, ks)
+	ks.Use(v.KeySets()...)
+	synctest.Wait()
+	return v, ks
+}
+
+func TestLastGoodKeys_StayWhileTheIssuerIsDown(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var log bytes.Buffer
+		i := issuertest.New(t, issuer.Options{MaxAge: 10 * time.Minute})
+		v, ks := inBubble(t, i, KeyStoreOptions{Logger: slog.New(slog.NewTextHandler(&log, nil))})
+		token := issuertest.Token(t, i, issuer.Claims{Tenant: "acme", TTL: 24 * time.Hour})
+		i.SetDown(true)
+		time.Sleep(3 * time.Hour)
+		synctest.Wait()
+		if _, err := v.Verify(token, time.Now()); err != nil {
+			t.Fatalf("after three hours of outage: %v", err)
+		}
+		st := ks.Stats()[0]
+		if st.Age != 3*time.Hour || st.Failures == 0 || st.Error == "" || st.Keys != 3 {
+			t.Errorf("stats %+v; want an age of 3h, failures and 3 keys", st)
+		}
+		// Tries back off to one a minute: about 171 of them in 170 minutes.
+		if st.Failures < 160 || st.Failures > 220 {
+			t.Errorf("%d tries in three hours, want about one a minute", st.Failures)
+		}
+		if n := strings.Count(log.String(), "cannot be refreshed"); n < 5 || n > 10 {
+			t.Errorf("%d warnings, want one for each doubling", n)
+		}
+		i.SetDown(false)
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		if st := ks.Stats()[0]; st.Age > time.Minute || st.Error != "" {
+			t.Errorf("after the outage: %+v", st)
+		}
+		if !strings.Contains(log.String(), "refreshed again") {
+			t.Error("the recovery is not logged")
+		}
+	})
+}
+
+func TestAnIssuerDownFromTheStart_MakesTokensUnverifiableNotInvalid(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		i := issuertest.New(t, issuer.Options{})
+		i.SetDown(true)
+		v, ks := inBubble(t, i, KeyStoreOptions{})
+		start := time.Now()
+		e := refused(t, v, issuertest.Token(t, i, issuer.Claims{}), start, ReasonKeysUnavailable)
+		if e.Status() != http.StatusServiceUnavailable || e.Cause == nil || Challenge(e) != `Bearer realm="sluice"` {
+			t.Errorf("status %d, cause %v, challenge %s", e.Status(), e.Cause, Challenge(e))
+		}
+		if waited := time.Since(start); waited != 0 {
+			t.Errorf("waited %v after the first try had failed", waited)
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second/2)
+		defer cancel()
+		if err := ks.AwaitKeys(ctx); !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), "503") {
+			t.Errorf("AwaitKeys: %v; want the deadline and the issuer's answer", err)
+		}
+		i.SetDown(false)
+		if err := ks.AwaitKeys(t.Context()); err != nil {
+			t.Error(err)
+		}
+		if _, err := v.Verify(issuertest.Token(t, i, issuer.Claims{}), time.Now()); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+func TestRequests_WaitForTheFirstFetchButNotForLong(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		i := issuertest.New(t, issuer.Options{})
+		i.SetDelay(time.Second)
+		v, _ := inBubble(t, i, KeyStoreOptions{})
+		start := time.Now()
+		if _, err := v.Verify(issuertest.Token(t, i, issuer.Claims{}), start); err != nil || time.Since(start) != time.Second {
+			t.Errorf("the first token: %v after %v, want accepted after 1s", err, time.Since(start))
+		}
+		i.SetDelay(4 * time.Second)
+		start = time.Now()
+		refused(t, v, issuertest.Token(t, i, issuer.Claims{Header: map[string]any{"kid": "x"}}), start, ReasonUnknownKey)
+		if waited := time.Since(start); waited != 2*time.Second {
+			t.Errorf("waited %v for an unknown key, want 2s", waited)
+		}
+		if _, err := v.Verify(issuertest.Token(t, i, issuer.Claims{}), time.Now()); err != nil {
+			t.Errorf("meanwhile a known key: %v", err)
+		}
+		time.Sleep(3 * time.Second)
+		start = time.Now()
+		refused(t, v, issuertest.Token(t, i, issuer.Claims{Header: map[string]any{"kid": "y"}}), start, ReasonUnknownKey)
+		if waited := time.Since(start); waited != 0 {
+			t.Errorf("waited %v within the cool-down", waited)
+		}
+	})
+}
+
+func TestWaiters_AreBounded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		i := issuertest.New(t, issuer.Options{})
+		v, _ := inBubble(t, i, KeyStoreOptions{})
+		i.SetDelay(4 * time.Second)
+		token := issuertest.Token(t, i, issuer.Claims{Header: map[string]any{"kid": "x"}})
+		start := time.Now()
+		var atOnce atomic.Int32
+		var all sync.WaitGroup
+		for range maxWaiters + 50 {
+			all.Go(func() {
+				refused(t, v, token, start, ReasonUnknownKey)
+				if time.Since(start) == 0 {
+					atOnce.Add(1)
+				}
+			})
+		}
+		all.Wait()
+		if n := atOnce.Load(); n != 50 {
+			t.Errorf("%d did not wait, want 50", n)
+		}
+	})
+}
+
+func TestRefreshes_FollowCacheControlWithinBounds(t *testing.T) {
+	for _, c := range []struct {
+		header   string
+		from, to time.Duration
+	}{
+		{"public, max-age=15, stale-if-error=86400", 54 * time.Second, time.Minute},
+		{"max-age=600", 9 * time.Minute, 10 * time.Minute},
+		{`Max-Age="600"`, 9 * time.Minute, 10 * time.Minute},
+		{"max-age=99999999999999999999", 54 * time.Minute, time.Hour},
+		{"max-age=600, no-cache", 54 * time.Second, time.Minute},
+		{"no-store", 54 * time.Second, time.Minute},
+		{"max-age=x", 7 * time.Minute, 8 * time.Minute},
+		{"", 7 * time.Minute, 8 * time.Minute},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			i := issuertest.New(t, issuer.Options{MaxAge: -1})
+			_, ks := inBubble(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				if c.header != "" {
+					w.Header().Set("Cache-Control", c.header)
+				}
+				i.ServeHTTP(w, r)
+			}), KeyStoreOptions{})
+			s := (*ks.live.Load())[issuer.DefaultURL+".well-known/jwks.json"]
+			if next := s.untilNext(); next < c.from || next > c.to {
+				t.Errorf("%q: next refresh in %v, want %v to %v", c.header, next, c.from, c.to)
+			}
+			time.Sleep(c.to)
+			synctest.Wait()
+			if n := i.Requests().JWKS; n != 2 {
+				t.Errorf("%q: %d fetches after %v, want 2", c.header, n, c.to)
+			}
+		})
+	}
+}
+
+func TestBadAnswers_LeaveTheKeysAsTheyAre(t *testing.T) {
+	answers := map[string]http.HandlerFunc{
+		"empty set":  func(w http.ResponseWriter, _ *http.Request) { w.Write([]byte(`{"keys":[]}`)) },
+		"no JSON":    func(w http.ResponseWriter, _ *http.Request) { w.Write([]byte(`<html>`)) },
+		"404":        func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "{}", 404) },
+		"too large":  func(w http.ResponseWriter, _ *http.Request) { w.Write(make([]byte, maxKeySetBytes+1)) },
+		"no content": func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(204) },
+	}
+	for name, answer := range answers {
+		synctest.Test(t, func(t *testing.T) {
+			i := issuertest.New(t, issuer.Options{MaxAge: time.Minute})
+			var bad atomic.Bool
+			v, ks := inBubble(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				if bad.Load() {
+					answer(w, r)
+				} else {
+					i.ServeHTTP(w, r)
+				}
+			}), KeyStoreOptions{})
+			bad.Store(true)
+			time.Sleep(2 * time.Minute)
+			synctest.Wait()
+			if st := ks.Stats()[0]; st.Failures == 0 || st.Keys != 3 {
+				t.Errorf("%s: stats %+v, want failures and 3 keys", name, st)
+			}
+			if _, err := v.Verify(issuertest.Token(t, i, issuer.Claims{}), time.Now()); err != nil {
+				t.Errorf("%s: %v", name, err)
+			}
+		})
+	}
+}
+
+func TestKeySetsOutOfUse_AreForgottenAfterAGrace(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		i := issuertest.New(t, issuer.Options{MaxAge: time.Hour})
+		v, ks := inBubble(t, i, KeyStoreOptions{})
+		token := issuertest.Token(t, i, issuer.Claims{TTL: 24 * time.Hour})
+		good := func(when string) {
+			t.Helper()
+			if _, err := v.Verify(token, time.Now()); err != nil {
+				t.Errorf("%s: %v", when, err)
+			}
+		}
+		good("in use")
+		ks.Use()
+		time.Sleep(4 * time.Minute)
+		good("in its grace")
+		ks.Use(v.KeySets()...) // it comes back
+		time.Sleep(2 * time.Minute)
+		synctest.Wait()
+		good("in use again")
+		if n := i.Requests().JWKS; n != 1 {
+			t.Errorf("%d fetches, want the first alone", n)
+		}
+		ks.Use()
+		time.Sleep(5*time.Minute + time.Second)
+		synctest.Wait()
+		if n := len(ks.Stats()); n != 0 {
+			t.Errorf("%d key sets after the grace", n)
+		}
+		refused(t, v, token, time.Now(), ReasonKeysUnavailable) // the cache has forgotten it too
+	})
+}
+
+func TestASuccessor_VerifiesWithHandedOverKeys(t *testing.T) {
+	w := newWorld(t, KeyStoreOptions{}, nil)
+	exported := w.store.Export()
+	w.issuer.SetDown(true)
+
+	heir := NewKeyStore(KeyStoreOptions{})
+	if err := heir.Import(exported); err != nil {
+		t.Fatal(err)
+	}
+	v := compile(t, w.conf, heir, nil)
+	heir.Use(v.KeySets()...)
+	token := w.token(t, issuer.Claims{Tenant: "acme"})
+	if id, err := v.Verify(token, time.Now()); err != nil || id.Tenant != "acme" {
+		t.Errorf("before Run: %+v, %v", id, err)
+	}
+	run(t, heir)
+	await(t, heir)
+	if st := heir.Stats()[0]; st.Keys != 3 || !st.LastSuccess.Equal(w.store.Stats()[0].LastSuccess) {
+		t.Errorf("stats %+v; want 3 keys as old as the predecessor's", st)
+	}
+	if again := heir.Export(); !bytes.Equal(again, exported) {
+		t.Errorf("the next export differs:\n%s\n%s", exported, again)
+	}
+}
+
+func TestImport_TakesInNothingOfABadHandover(t *testing.T) {
+	w := newWorld(t, KeyStoreOptions{}, nil)
+	good := string(w.store.Export())
+	for name, data := range map[string]string{
+		"empty": "", "no JSON": "x", "version": strings.Replace(good, `"version":1`, `"version":2`, 1),
+		"keys": strings.Replace(good, `"body":"`, `"body":"AAAA`, 1), "future": strings.Replace(good, `"fetched":"2`, `"fetched":"9`, 1),
+		"too large": strings.Repeat(" ", maxHandover+1),
+	} {
+		ks := NewKeyStore(KeyStoreOptions{})
+		if err := ks.Import([]byte(data)); err == nil || len(ks.imported) != 0 {
+			t.Errorf("%s: %v, %d sets taken in", name, err, len(ks.imported))
+		}
+	}
+}
+
+func FuzzImport(f *testing.F) {
+	i := issuertest.New(f, issuer.Options{})
+	ks := NewKeyStore(KeyStoreOptions{Client: inProcess(i)})
+	run(f, ks)
+	ks.Use(i.JWKSURL())
+	await(f, ks)
+	f.Add(ks.Export())
+	f.Add([]byte(`{"version":1,"key_sets":[{}]}`))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		heir := NewKeyStore(KeyStoreOptions{})
+		if err := heir.Import(data); err != nil {
+			return
+		}
+		var urls []string
+		for url := range heir.imported {
+			urls = append(urls, url)
+		}
+		heir.Use(urls...)
+		for _, st := range heir.Stats() {
+			if st.Keys == 0 {
+				t.Errorf("%q is taken in without keys", st.URL)
+			}
+		}
+	})
+}
+
+func TestAKeyFile_IsReadAgainWhenItChanges(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "keys.json")
+	i := issuertest.New(t, issuer.Options{})
+	write := func() {
+		t.Helper()
+		if err := os.WriteFile(file, i.JWKS(), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	synctest.Test(t, func(t *testing.T) {
+		ks := NewKeyStore(KeyStoreOptions{})
+		v := compile(t, conf.Auth{Issuers: []conf.Issuer{{Issuer: i.URL(), Audience: i.Audience(), JWKSURL: "file://" + file}}}, ks, nil)
+		run(t, ks)
+		ks.Use(v.KeySets()...)
+		time.Sleep(10 * time.Second) // before the file is there
+		write()
+		if err := ks.AwaitKeys(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		old := issuertest.Token(t, i, issuer.Claims{})
+		if _, err := v.Verify(old, time.Now()); err != nil {
+			t.Fatal(err)
+		}
+		if err := i.Rotate(); err != nil {
+			t.Fatal(err)
+		}
+		i.Retire()
+		write()
+		time.Sleep(6 * time.Second)
+		synctest.Wait()
+		if _, err := v.Verify(issuertest.Token(t, i, issuer.Claims{}), time.Now()); err != nil {
+			t.Error(err)
+		}
+		refused(t, v, old, time.Now(), ReasonUnknownKey)
+	})
+}
+
+func TestARedirectAwayFromHTTPS_IsNotFollowed(t *testing.T) {
+	var reached atomic.Bool
+	plain := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { reached.Store(true) }))
+	defer plain.Close()
+	secure := httptest.NewTLSServer(http.RedirectHandler(plain.URL, http.StatusFound))
+	defer secure.Close()
+	client := newClient()
+	client.Transport = secure.Client().Transport
+	ks := NewKeyStore(KeyStoreOptions{Client: client})
+	ks.Use(secure.URL)
+	run(t, ks)
+	s := (*ks.live.Load())[secure.URL]
+	<-s.tried
+	if err := s.lastError(); err == nil || !strings.Contains(err.Error(), "away from https") || reached.Load() {
+		t.Errorf("fetch: %v, reached %v", err, reached.Load())
+	}
+}
+
+func TestRun_RefusesASecondOneAndCanRunAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		i := issuertest.New(t, issuer.Options{})
+		ks := NewKeyStore(KeyStoreOptions{Client: inProcess(i)})
+		ks.Use(i.JWKSURL())
+		for range 2 {
+			ctx, cancel := context.WithCancel(t.Context())
+			ended := make(chan error, 1)
+			go func() { ended <- ks.Run(ctx) }()
+			synctest.Wait()
+			if err := ks.Run(ctx); err == nil {
+				t.Error("a second Run is accepted")
+			}
+			cancel()
+			if err := <-ended; err != nil {
+				t.Error(err)
+			}
+		}
+		if st := ks.Stats()[0]; st.Keys != 3 || st.Fetches != 1 {
+			t.Errorf("stats %+v; want the keys of one fetch", st)
+		}
+	})
+}
+
+func TestStats_NameNoPassword(t *testing.T) {
+	ks := NewKeyStore(KeyStoreOptions{Client: inProcess(http.NotFoundHandler())})
+	const address = "https://user:hunter2@keys.example/jwks.json"
+	v := compile(t, conf.Auth{Issuers: []conf.Issuer{{Issuer: "https://i/", Audience: "a", JWKSURL: address}}}, ks, nil)
+	check := func(when string) {
+		if text := fmt.Sprintf("%+v %+v", v.Stats(), ks.Stats()); strings.Contains(text, "hunter2") {
+			t.Errorf("%s: %s", when, text)
+		}
+	}
+	check("before use")
+	run(t, ks)
+	ks.Use(v.KeySets()...)
+	<-(*ks.live.Load())[address].tried
+	check("after a failure")
+}
