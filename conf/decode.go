@@ -18,15 +18,16 @@ type decoder struct {
 	lines     [][]byte
 	env       func(string) (string, bool)
 	positions map[string]Position
-	given     map[string]bool   // paths with a value in the file
-	written   map[string]string // what the file says where a variable was expanded
-	defaults  bool              // walking a default: nothing is recorded
+	names     map[string]Position // of the names in tables
+	given     map[string]bool     // paths with a value in the file
+	written   map[string]string   // what the file says where a variable was expanded
+	defaults  bool                // walking a default: nothing is recorded
 }
 
 func newDecoder(r *report, data []byte, env func(string) (string, bool)) *decoder {
 	return &decoder{
 		report: r, lines: bytes.Split(data, []byte("\n")), env: env,
-		positions: map[string]Position{}, given: map[string]bool{}, written: map[string]string{},
+		positions: map[string]Position{}, names: map[string]Position{}, given: map[string]bool{}, written: map[string]string{},
 	}
 }
 
@@ -82,7 +83,8 @@ func (d *decoder) section(n *yaml.Node, v reflect.Value, path string) {
 	if n.Kind != yaml.MappingNode {
 		short, ok := shortField(t)
 		if ok && n.Kind == yaml.ScalarNode {
-			d.value(n, v.FieldByIndex(short.index), keyPath(path, short.key), short)
+			at := keyPath(path, short.key)
+			d.given[at] = d.value(n, v.FieldByIndex(short.index), at, short) && !d.defaults
 			d.fill(v, path, map[string]bool{short.key: true})
 			return
 		}
@@ -194,6 +196,9 @@ func (d *decoder) table(n *yaml.Node, v reflect.Value, path string, f field) {
 		if name == "" {
 			d.at(nodePos(d.file, e.key), at, "the name is empty", "give it a name")
 			continue
+		}
+		if !d.defaults {
+			d.names[at] = nodePos(d.file, e.key)
 		}
 		item := reflect.New(v.Type().Elem()).Elem()
 		if value := resolved(e.value); isNull(value) {

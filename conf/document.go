@@ -32,6 +32,8 @@ type Document struct {
 	file      string
 	hash      string
 	positions map[string]Position
+	given     map[string]bool   // paths with a value in the file
+	written   map[string]string // what the file says where a variable was expanded
 }
 
 // Node names the process and says where it keeps what must survive it.
@@ -302,7 +304,7 @@ type WAFExclusion struct {
 	Route    string `yaml:"route" doc:"Route path or name."`
 	Rule     int    `yaml:"rule" need:"true" min:"1" doc:"Rule id."`
 	Argument string `yaml:"argument" doc:"Argument, such as json.note. Absent: all."`
-	Reason   string `yaml:"reason" need:"true" doc:"Why."`
+	Reason   string `yaml:"reason" need:"true" doc:"Why, for whoever reads it next year."`
 }
 
 // IPLists refuse or always admit addresses.

@@ -75,7 +75,7 @@ func Parse(file string, data []byte, env func(string) (string, bool)) (*Document
 	d := &Document{file: file}
 	dec := newDecoder(r, data, env)
 	dec.document(root, d)
-	d.positions = dec.positions
+	d.positions, d.given, d.written = dec.positions, dec.given, dec.written
 	deriveDefaults(d)
 	validate(d, dec)
 	ps := r.finish()

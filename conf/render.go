@@ -82,39 +82,26 @@ type span struct{ start, end int }
 func newExcerpt(line string, column int, masks []span) excerpt {
 	runes := []rune(line)
 	at := min(max(column-1, 0), len(runes))
-	end := at + tokenLength(runes[at:])
-
+	end := min(at+tokenLength(runes[at:]), len(runes))
+	if m, ok := maskAt(masks, at, len(runes)); ok {
+		end = max(end, m.end)
+	}
 	var shown []rune
-	start, stop := -1, 0
-	for i := 0; i <= len(runes); i++ {
-		if i == at {
-			start = len(shown)
-		}
+	place := make([]int, len(runes)+1) // of each character of line, in shown
+	for i := 0; i < len(runes); {
 		if m, ok := maskAt(masks, i, len(runes)); ok {
-			if i < at && at < m.end {
-				start = len(shown)
+			for ; i < m.end; i++ {
+				place[i] = len(shown)
 			}
 			shown = append(shown, []rune(redacted)...)
-			if m.end > at && m.end >= end {
-				end = m.end
-			}
-			i = m.end - 1
-			if m.end == end {
-				stop = len(shown)
-			}
 			continue
 		}
-		if i == end {
-			stop = len(shown)
-		}
-		if i < len(runes) {
-			shown = append(shown, visible(runes[i]))
-		}
+		place[i] = len(shown)
+		shown = append(shown, visible(runes[i]))
+		i++
 	}
-	if start < 0 {
-		start = len(shown)
-	}
-	e := excerpt{start: start, length: max(stop-start, 1)}
+	place[len(runes)] = len(shown)
+	e := excerpt{start: place[at], length: max(place[end]-place[at], 1)}
 	e.cut(shown)
 	return e
 }
@@ -165,7 +152,7 @@ func visible(c rune) rune {
 
 // tokenLength guesses how far the value or key at the start of line reaches.
 func tokenLength(line []rune) int {
-	if len(line) == 0 {
+	if len(line) == 0 || unicode.IsSpace(line[0]) {
 		return 1
 	}
 	if q := line[0]; q == '"' || q == '\'' {

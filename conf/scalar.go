@@ -109,7 +109,7 @@ func (d *decoder) text(s scalarText, v reflect.Value, path string, f field) bool
 		if len(f.enum) == 1 {
 			hint = "write " + f.enum[0]
 		}
-		if !s.used {
+		if !s.used && strings.Trim(s.text, "0123456789") != "" {
 			if word := suggest(s.text, f.enum); word != "" {
 				hint = fmt.Sprintf("did you mean %q? (%s)", word, strings.Join(f.enum, ", "))
 			}
@@ -192,9 +192,9 @@ func (d *decoder) bounds(s scalarText, v reflect.Value, path string, f field) {
 		return
 	}
 	for _, b := range []struct {
-		tag, word string
-		sign      int64
-	}{{f.min, "at least", 1}, {f.max, "at most", -1}} {
+		tag, word, hint string
+		sign            int64
+	}{{f.min, "little", "at least", 1}, {f.max, "much", "at most", -1}} {
 		if b.tag == "" {
 			continue
 		}
@@ -211,15 +211,15 @@ func (d *decoder) bounds(s scalarText, v reflect.Value, path string, f field) {
 			limit.SetInt(n)
 		}
 		if (v.Int() < limit.Int()) == (b.sign > 0) && v.Int() != limit.Int() {
-			d.at(nodePos(d.file, s.n), path, "must be "+b.word+" "+b.tag, "write "+b.word+" "+b.tag)
+			d.at(nodePos(d.file, s.n), path, s.shown()+" is too "+b.word, "write "+b.hint+" "+b.tag)
 		}
 	}
 }
 
 func (d *decoder) wrong(s scalarText, path, want, hint string) {
 	got := kindName(&yaml.Node{Kind: yaml.ScalarNode, Tag: s.tag})
-	if got == want {
-		got = "that"
+	if s.tag == "!!float" {
+		got = "a fraction"
 	}
 	d.at(nodePos(d.file, s.n), path, "must be "+want+", not "+got, hint)
 }

@@ -4,7 +4,8 @@ import "strings"
 
 // suggest returns the candidate that word was probably meant to be, or "".
 func suggest(word string, candidates []string) string {
-	best, bestDistance := "", 1+max(1, len(word)/3)
+	// A third of the letters may be wrong; one or two letters are no typing error.
+	best, bestDistance := "", 1+len(word)/3
 	for _, c := range candidates {
 		if folded(c) == folded(word) {
 			return c // leastRequest, Least-Request

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"io"
+	"sort"
 	"strings"
 	"unicode/utf8"
 
@@ -166,81 +167,144 @@ func kindName(n *yaml.Node) string {
 }
 
 // locateSyntax says where and why data is no YAML. The parser tells a line at
-// best, often that of the construct around the fault. The fault itself is where
-// the longest prefix that still parses ends, so that is looked for: by lines,
-// then within the line.
+// best, often that of the construct around the fault, so the fault is searched
+// for by parsing prefixes: the parser reads from the start, so every prefix that
+// holds the fault fails with the same words.
+//
+//   - A fault that the parser meets as it reads (a bad escape) is where the
+//     shortest such prefix ends.
+//   - One that it sees only later (a bracket that is never closed) is where the
+//     longest prefix that still parses ends.
 func locateSyntax(file string, data []byte, err error) (Position, string, string) {
+	l := locator{lines: bytes.SplitAfter(data, []byte("\n")), err: err}
 	message := strings.TrimPrefix(err.Error(), "yaml: ")
 	if rest, ok := strings.CutPrefix(message, "line "); ok {
 		_, message, _ = strings.Cut(rest, ": ")
 	}
-	pos := Position{file, 1, 1}
-	lines := bytes.SplitAfter(data, []byte("\n"))
-	ok := func(b []byte) bool { _, err := parseYAML(b); return err == nil }
-	if len(data) <= 256<<10 { // each step parses a prefix again
-		n := lastGoodLine(data, lines, err, ok)
-		var prefix []byte
-		for _, l := range lines[:n] {
-			prefix = append(prefix, l...)
-		}
-		for n < len(lines)-1 && blankLine(lines[n]) {
-			n++
-		}
-		pos.Line = n + 1
-		pos.Column = lastGoodColumn(prefix, strings.TrimRight(string(lines[n]), "\r\n"), ok)
-		if tab := tabInIndent(lines[n]); tab > 0 {
-			return Position{file, n + 1, tab}, "a tab indents this line", "indent with spaces"
-		}
+	if len(data) > maxLocated {
+		return Position{file, 1, 1}, "this is not YAML: " + message, syntaxHint(message)
 	}
-	return pos, "this is not YAML: " + message, syntaxHint(message)
+	line := l.sameFault()
+	var column int
+	if metAtOnce(message) {
+		column = l.firstFault(line)
+	} else {
+		line = l.lastGood(line)
+		column = l.lastGoodColumn(line)
+	}
+	text := l.text(line)
+	if tab := tabInIndent(text); tab > 0 {
+		return Position{file, line + 1, tab}, "a tab indents this line", "indent with spaces"
+	}
+	if above := l.text(max(line-1, 0)); strings.Contains(message, "mapping values") && line > 0 &&
+		strings.IndexByte(text, ':') == column-1 && !strings.Contains(above, ":") && !blankLine(above) {
+		indent := len(above) - len(strings.TrimLeft(above, " -"))
+		return Position{file, line, indent + 1}, "this is not YAML: there is no colon in this line", "write `key: value`"
+	}
+	return Position{file, line + 1, column}, "this is not YAML: " + message, syntaxHint(message)
 }
 
-// lastGoodLine returns how many leading lines parse without error.
-func lastGoodLine(data []byte, lines [][]byte, err error, ok func([]byte) bool) int {
-	offsets := make([]int, len(lines)+1)
-	for i, l := range lines {
-		offsets[i+1] = offsets[i] + len(l)
-	}
-	// The parser reads on from the start, so every prefix that holds the fault
-	// fails with the same words: search the shortest of them, then step back
-	// over prefixes that fail because they end inside brackets or quotes.
-	low, high := 0, len(lines)
-	for low < high {
-		mid := (low + high) / 2
-		if _, e := parseYAML(data[:offsets[mid]]); e != nil && e.Error() == err.Error() {
-			high = mid
-		} else {
-			low = mid + 1
+// maxLocated bounds the text that is searched for a fault: each step parses a
+// prefix of it again.
+const maxLocated = 256 << 10
+
+// metAtOnce tells faults that the parser meets as it reads from those that it
+// sees only at the end of a construct.
+func metAtOnce(message string) bool {
+	for _, part := range []string{"escape", "cannot start any token", "unknown anchor", "mapping values", "hexdecimal", "alphabetic"} {
+		if strings.Contains(message, part) {
+			return true
 		}
 	}
-	for n := max(low-1, 0); n > 0 && n > low-200; n-- {
-		if ok(data[:offsets[n]]) {
-			return n
-		}
-	}
-	return 0
+	return false
 }
 
-// lastGoodColumn returns the column of line after which prefix no longer parses.
-func lastGoodColumn(prefix []byte, line string, ok func([]byte) bool) int {
-	runes := []rune(line)
-	indent := len(runes) - len([]rune(strings.TrimLeft(line, " ")))
+type locator struct {
+	lines [][]byte
+	err   error
+}
+
+// prefix returns the first n lines and the first runes of the next.
+func (l *locator) prefix(n, runes int) []byte {
+	p := bytes.Join(l.lines[:n], nil)
+	if runes > 0 {
+		p = append(p, string([]rune(l.text(n))[:runes])...)
+	}
+	return p
+}
+
+func (l *locator) text(line int) string { return strings.TrimRight(string(l.lines[line]), "\r\n") }
+
+func (l *locator) good(text []byte) bool {
+	_, err := parseYAML(text)
+	return err == nil
+}
+
+func (l *locator) same(text []byte) bool {
+	_, err := parseYAML(text)
+	return err != nil && err.Error() == l.err.Error()
+}
+
+// sameFault returns the line, from 0, that ends the shortest prefix of lines
+// with the fault.
+func (l *locator) sameFault() int {
+	n := sort.Search(len(l.lines), func(n int) bool { return l.same(l.prefix(n, 0)) })
+	return max(n-1, 0)
+}
+
+// firstFault returns the column in line at which the fault shows.
+func (l *locator) firstFault(line int) int {
+	runes := []rune(l.text(line))
+	if _, name, ok := strings.Cut(l.err.Error(), "unknown anchor '"); ok {
+		name, _, _ = strings.Cut(name, "'")
+		if before, _, ok := strings.Cut(string(runes), "*"+name); ok {
+			return utf8.RuneCountInString(before) + 1
+		}
+	}
+	n := sort.Search(len(runes), func(n int) bool { return l.same(l.prefix(line, n)) })
+	for n > 1 && n <= len(runes) && runes[n-1] == ' ' {
+		n-- // the space after a colon decides what the colon means
+	}
+	if n > 1 && n <= len(runes) && runes[n-2] == '\\' {
+		n--
+	}
+	return max(n, 1)
+}
+
+// lastGood returns the line after the longest prefix of lines that parses,
+// looking back from line.
+func (l *locator) lastGood(line int) int {
+	n := line
+	for n > 0 && n > line-200 && !l.good(l.prefix(n, 0)) {
+		n--
+	}
+	for n < len(l.lines)-1 && blankLine(l.text(n)) {
+		n++
+	}
+	return n
+}
+
+// lastGoodColumn returns the column after which line no longer parses.
+func (l *locator) lastGoodColumn(line int) int {
+	text := l.text(line)
+	runes := []rune(text)
+	indent := len(text) - len(strings.TrimLeft(text, " "))
 	for n := min(len(runes), 400); n > indent; n-- {
-		if ok(append(prefix[:len(prefix):len(prefix)], string(runes[:n])...)) {
+		if l.good(l.prefix(line, n)) {
 			return min(n+1, max(len(runes), 1))
 		}
 	}
 	return indent + 1
 }
 
-func blankLine(line []byte) bool {
-	t := bytes.TrimSpace(line)
-	return len(t) == 0 || t[0] == '#'
+func blankLine(line string) bool {
+	t := strings.TrimSpace(line)
+	return t == "" || t[0] == '#'
 }
 
 // tabInIndent returns the column of a tab before the first word of line, or 0.
-func tabInIndent(line []byte) int {
-	for i, c := range line {
+func tabInIndent(line string) int {
+	for i, c := range []byte(line) {
 		if c == '\t' {
 			return i + 1
 		}

@@ -30,7 +30,7 @@ var durationUnits = []struct {
 	unit time.Duration
 }{
 	{"d", time.Duration(Day)}, {"h", time.Hour}, {"m", time.Minute}, {"s", time.Second},
-	{"ms", time.Millisecond}, {"us", time.Microsecond}, {"µs", time.Microsecond}, {"ns", time.Nanosecond},
+	{"ms", time.Millisecond}, {"us", time.Microsecond}, {"ns", time.Nanosecond}, {"µs", time.Microsecond},
 }
 
 // ParseDuration reads numbers with the units d, h, m, s, ms, us and ns, such as
@@ -59,6 +59,9 @@ func ParseDuration(text string) (Duration, error) {
 		}
 		unit, ok := durationUnit(rest[:end])
 		if !ok {
+			if short := durationWord(rest[:end]); short != "" && end == len(rest) {
+				wrong.Hint = "write " + text[:len(text)-len(rest)] + short
+			}
 			return 0, wrong
 		}
 		value, err := strconv.ParseFloat(number, 64)
@@ -73,6 +76,23 @@ func ParseDuration(text string) (Duration, error) {
 			return Duration(math.Round(total)), nil
 		}
 	}
+}
+
+// durationWord returns the unit that people write as word, or "".
+func durationWord(word string) string {
+	switch strings.TrimSuffix(strings.ToLower(strings.TrimSpace(word)), "s") {
+	case "", "sec", "second":
+		return "s"
+	case "min", "minute":
+		return "m"
+	case "hr", "hour":
+		return "h"
+	case "day":
+		return "d"
+	case "msec", "milli", "millisecond":
+		return "ms"
+	}
+	return ""
 }
 
 func durationUnit(name string) (time.Duration, bool) {
@@ -102,10 +122,16 @@ func leadingNumber(text string) (string, bool) {
 // Std returns d as a time.Duration.
 func (d Duration) Std() time.Duration { return time.Duration(d) }
 
-// String writes d with the fewest units that are exact, such as 14d or 1h30m.
+// String writes d as people do: with one unit where that is exact and short, such
+// as 14d, 90m or 75s, else with several.
 func (d Duration) String() string {
 	if d == 0 {
 		return "0s"
+	}
+	for _, u := range durationUnits {
+		if n := d.Std() / u.unit; n > 0 && n < 1000 && d.Std()%u.unit == 0 {
+			return fmt.Sprintf("%d%s", n, u.name)
+		}
 	}
 	var b strings.Builder
 	rest := uint64(d)
@@ -114,7 +140,7 @@ func (d Duration) String() string {
 		rest = -rest
 	}
 	for _, u := range durationUnits {
-		if n := rest / uint64(u.unit); n > 0 && u.name != "µs" {
+		if n := rest / uint64(u.unit); n > 0 {
 			fmt.Fprintf(&b, "%d%s", n, u.name)
 			rest -= n * uint64(u.unit)
 		}

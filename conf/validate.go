@@ -23,6 +23,7 @@ func validate(d *Document, dec *decoder) {
 	v.browser()
 	v.waf()
 	v.observability()
+	v.unreachable()
 }
 
 type validator struct {
@@ -40,6 +41,15 @@ func (v *validator) warnf(path, hint, format string, args ...any) {
 	}
 }
 
+// keyErrorf is errorf about the name of a value in a table, not the value.
+func (v *validator) keyErrorf(path, hint, format string, args ...any) {
+	pos, ok := v.dec.names[path]
+	if !ok {
+		pos = v.pos(path)
+	}
+	v.dec.at(pos, path, fmt.Sprintf(format, args...), hint)
+}
+
 func (v *validator) pos(path string) Position { return v.doc.Pos(path) }
 
 // broken reports whether path already has an error, so that its value in the
@@ -54,7 +64,7 @@ func (v *validator) quote(path, value string) string {
 	if written, ok := v.dec.written[path]; ok {
 		return strconv.Quote(written)
 	}
-	return strconv.Quote(value)
+	return strconv.Quote(userInfo.ReplaceAllString(value, "://"+redacted+"@"))
 }
 
 // syntax reports err about the value at path.

@@ -112,6 +112,6 @@ func (v *validator) headerName(path, name string) bool {
 	if name == "" || v.broken(path) || token(name) {
 		return true
 	}
-	v.errorf(path, "write letters, digits and dashes, such as X-Tenant-ID", "%s is no name of a header", v.quote(path, name))
+	v.keyErrorf(path, "write letters, digits and dashes, such as X-Tenant-ID", "%s is no name of a header", v.quote(path, name))
 	return false
 }

@@ -24,13 +24,13 @@ func (v *validator) setHeaders(path string, headers map[string]string, framing [
 		switch {
 		case v.broken(at) || !v.headerName(at, name):
 		case canonical == "Host":
-			v.errorf(at, "write the service's host", "the Host header is set by the service")
+			v.keyErrorf(at, "write the service's host", "the Host header is set by the service")
 		case slices.Contains(framing, canonical):
-			v.errorf(at, "remove it; it is set where it belongs", "the header says where a message ends, or belongs to one connection")
+			v.keyErrorf(at, "remove it; it is set where it belongs", "the header says where a message ends, or belongs to one connection")
 		case slices.Contains(framing, "Host") && strings.EqualFold(name, v.doc.Auth.TenantHeader.Name):
-			v.errorf(at, "remove it", "the header tells services the tenant and is set from the credential alone")
+			v.keyErrorf(at, "remove it", "the header tells services the tenant and is set from the credential alone")
 		case seen[canonical] != "":
-			v.errorf(at, "remove one of them", "the header is already set as %s", seen[canonical])
+			v.keyErrorf(at, "remove one of them", "the header is already set as %s", seen[canonical])
 		case !fieldValue(value):
 			v.errorf(at, "write it without control characters and outer spaces", "this is no value of a header")
 		}

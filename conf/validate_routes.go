@@ -9,9 +9,6 @@ import (
 )
 
 func (v *validator) routes() {
-	if len(v.doc.Routes) == 0 && !v.broken("routes") {
-		v.warnf("routes", "add one, such as {path: /*, service: NAME}", "there are no routes, so every request is answered with 404")
-	}
 	services, tiers := sortedKeys(v.doc.Services), sortedKeys(v.doc.Tiers)
 	for i := range v.doc.Routes {
 		rt := &v.doc.Routes[i]
@@ -22,7 +19,9 @@ func (v *validator) routes() {
 		}
 		for _, tier := range sortedKeys(rt.ServiceFor.Tiers) {
 			at := keyPath(path+".service_for.tiers", tier)
-			v.reference(at, tier, "tier", "tiers", tiers)
+			if _, ok := v.doc.Tiers[tier]; !ok && !v.broken("tiers") {
+				v.keyErrorf(at, didYouMean(tier, "tiers", tiers), "there is no tier %q", tier)
+			}
 			v.reference(at, rt.ServiceFor.Tiers[tier], "service", "services", services)
 		}
 		for j, tier := range rt.Tiers {
@@ -42,6 +41,14 @@ func (v *validator) routes() {
 	v.nobodyToBelieve()
 }
 
+// unreachable warns about a file that is right but serves nothing. A file with
+// errors has other worries.
+func (v *validator) unreachable() {
+	if len(v.doc.Routes) == 0 && v.dec.problems.Err() == nil {
+		v.warnf("routes", "add one, such as {path: /*, service: NAME}", "there are no routes, so every request is answered with 404")
+	}
+}
+
 // match checks the conditions of a route.
 func (v *validator) match(path string, rt *Route) {
 	if rt.Path != "" && !v.broken(path+".path") {
@@ -58,9 +65,9 @@ func (v *validator) match(path string, rt *Route) {
 		switch value := rt.Headers[name]; {
 		case !v.headerName(at, name):
 		case canonical == "Host":
-			v.errorf(at, "write the route's host", "the Host header is matched by host")
+			v.keyErrorf(at, "write the route's host", "the Host header is matched by host")
 		case seen[canonical] != "":
-			v.errorf(at, "remove one of them", "the header is already named as %s", seen[canonical])
+			v.keyErrorf(at, "remove one of them", "the header is already named as %s", seen[canonical])
 		case value == "" && !v.broken(at):
 			v.errorf(at, "write the value, or * for any", "there is no value")
 		case !fieldValue(value):

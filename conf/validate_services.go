@@ -24,15 +24,20 @@ func (v *validator) services() {
 			v.warnf(path+".max_idle", "write at most max_connections", "there are never more than %d connections, so never %d idle ones", s.MaxConns, s.MaxIdle)
 		}
 		v.openAPI(path+".openapi", s.OpenAPI)
-		if !used[name] && !v.broken(path) && !v.broken("routes") {
+		if used != nil && !used[name] && !v.broken(path) && !v.broken("routes") {
 			v.warnf(path, "name it in a route, or remove it", "no route uses this service")
 		}
 	}
 }
 
+// usedServices returns the services that routes name, or nil when a name that
+// does not exist may have been meant for any of them.
 func (v *validator) usedServices() map[string]bool {
 	used := map[string]bool{}
-	for _, rt := range v.doc.Routes {
+	for i, rt := range v.doc.Routes {
+		if _, ok := v.doc.Services[rt.Service]; !ok || v.broken(indexPath("routes", i)) {
+			return nil
+		}
 		used[rt.Service] = true
 		for _, name := range rt.ServiceFor.Tenants {
 			used[name] = true
