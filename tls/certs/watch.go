@@ -64,10 +64,11 @@ func (s *Store) Run(ctx context.Context) error {
 			s.log.Warn("events about certificate files were lost", telemetry.KeyError, err)
 			settled.Reset(settle)
 		case <-settled.C:
+			files = s.watch(watcher) // links may lead elsewhere now
 			s.Check()
 			s.afterCheck()
 		case <-poll.C:
-			files = s.watch(watcher) // directories come and go
+			files = s.watch(watcher)
 			s.Check()
 			s.afterCheck()
 		}
