@@ -85,49 +85,43 @@ func newSip(secret [2]uint64) sip {
 	}
 }
 
-func (s *sip) round() {
-	s.v0 += s.v1
-	s.v1 = bits.RotateLeft64(s.v1, 13) ^ s.v0
-	s.v0 = bits.RotateLeft64(s.v0, 32)
-	s.v2 += s.v3
-	s.v3 = bits.RotateLeft64(s.v3, 16) ^ s.v2
-	s.v0 += s.v3
-	s.v3 = bits.RotateLeft64(s.v3, 21) ^ s.v0
-	s.v2 += s.v1
-	s.v1 = bits.RotateLeft64(s.v1, 17) ^ s.v2
-	s.v2 = bits.RotateLeft64(s.v2, 32)
+// sipRound is one round; small enough to be inlined.
+func sipRound(v0, v1, v2, v3 uint64) (uint64, uint64, uint64, uint64) {
+	v0 += v1
+	v2 += v3
+	v1 = bits.RotateLeft64(v1, 13) ^ v0
+	v3 = bits.RotateLeft64(v3, 16) ^ v2
+	v0 = bits.RotateLeft64(v0, 32) + v3
+	v2 += v1
+	v3 = bits.RotateLeft64(v3, 21) ^ v0
+	v1 = bits.RotateLeft64(v1, 17) ^ v2
+	return v0, v1, bits.RotateLeft64(v2, 32), v3
 }
 
 // word absorbs eight bytes.
 func (s *sip) word(m uint64) {
 	s.words++
-	s.v3 ^= m
-	s.round()
-	s.round()
-	s.v0 ^= m
+	v0, v1, v2, v3 := sipRound(s.v0, s.v1, s.v2, s.v3^m)
+	v0, s.v1, s.v2, s.v3 = sipRound(v0, v1, v2, v3)
+	s.v0 = v0 ^ m
 }
 
 // sum ends the message.
 func (s *sip) sum() Key {
 	s.word(s.words << 59) // the length in bytes, modulo 256, in the top byte
-	s.v2 ^= 0xee
-	s.round()
-	s.round()
-	s.round()
-	s.round()
-	lo := s.v0 ^ s.v1 ^ s.v2 ^ s.v3
-	s.v1 ^= 0xdd
-	s.round()
-	s.round()
-	s.round()
-	s.round()
-	return Key{lo, s.v0 ^ s.v1 ^ s.v2 ^ s.v3}
+	v0, v1, v2, v3 := s.v0, s.v1, s.v2^0xee, s.v3
+	for range 4 {
+		v0, v1, v2, v3 = sipRound(v0, v1, v2, v3)
+	}
+	lo := v0 ^ v1 ^ v2 ^ v3
+	v1 ^= 0xdd
+	for range 4 {
+		v0, v1, v2, v3 = sipRound(v0, v1, v2, v3)
+	}
+	return Key{lo, v0 ^ v1 ^ v2 ^ v3}
 }
 
-func (s *sip) rule(r *Rule) {
-	s.word(r.digest[0])
-	s.word(r.digest[1])
-}
+func (s *sip) rule(r *Rule) { s.word(r.digest) }
 
 func (s *sip) text(t string) {
 	s.word(uint64(len(t)))
@@ -159,8 +153,8 @@ func (s *sip) addr(a netip.Addr) {
 
 // digest hashes a rule's id with a key that is the same everywhere: ids come
 // from the operator, and nodes must agree on them.
-func digest(id string) [2]uint64 {
+func digest(id string) uint64 {
 	s := newSip([2]uint64{})
 	s.text(id)
-	return s.sum()
+	return s.sum()[0]
 }

@@ -1,6 +1,11 @@
 package limiter
 
-import "context"
+import (
+	"context"
+	"crypto/rand"
+	"encoding/binary"
+	"time"
+)
 
 // Options configure a Limiter. The zero value is safe.
 type Options struct {
@@ -10,8 +15,8 @@ type Options struct {
 	// MaxKeys bounds the buckets of tenants and others that are not addresses.
 	// Default: 2,097,152 (about 150 B each while quiet).
 	MaxKeys int
-	// MaxAddresses bounds the buckets of client addresses; memory is taken as
-	// they come. Default: 1,048,576.
+	// MaxAddresses bounds the buckets of client addresses, about 100 B each; memory
+	// is taken as they come. Default: 1,048,576.
 	MaxAddresses int
 	// Clock is read by Run. Default: Now.
 	Clock func() Instant
@@ -20,24 +25,110 @@ type Options struct {
 // Limiter holds the buckets and decides. It lives as long as the process:
 // configuration reloads bring new rules, never a new Limiter.
 type Limiter struct {
-	secret [2]uint64
+	secret    [2]uint64
+	clock     func() Instant
+	keys      *table
+	addresses *addresses
 }
 
 // New returns a Limiter without starting anything.
-func New(o Options) *Limiter { panic("BUG: not built yet") }
+func New(o Options) *Limiter {
+	if o.Secret == ([16]byte{}) {
+		rand.Read(o.Secret[:]) // never fails: the process ends instead
+	}
+	if o.MaxKeys <= 0 {
+		o.MaxKeys = 1 << 21
+	}
+	if o.MaxAddresses <= 0 {
+		o.MaxAddresses = 1 << 20
+	}
+	if o.Clock == nil {
+		o.Clock = Now
+	}
+	return &Limiter{
+		secret: [2]uint64{
+			binary.LittleEndian.Uint64(o.Secret[:8]),
+			binary.LittleEndian.Uint64(o.Secret[8:]),
+		},
+		clock:     o.Clock,
+		keys:      newTable(o.MaxKeys),
+		addresses: newAddresses(o.MaxAddresses),
+	}
+}
 
-// Decide weighs all charges of one request at once: all are taken, or none and
-// d.Admitted is false. It never blocks on anything slow and does not allocate,
-// except for the first charge to a key. It may be called from any goroutine; d
-// and charges belong to the caller. More than MaxCharges charges panic.
-func (l *Limiter) Decide(now Instant, charges []Charge, d *Decision) { panic("BUG: not built yet") }
+// sweepEvery is the time between two shards of the housekeeping: the whole table
+// is seen about once a minute.
+const sweepEvery = time.Minute / numShards
 
-// Run drops buckets in which nothing is used any more, until ctx ends. Decide is
-// right without it, but keeps every key.
-func (l *Limiter) Run(ctx context.Context) error { panic("BUG: not built yet") }
+// Run drops buckets in which nothing is used any more, until ctx ends; it then
+// returns nil. Decide is right without it, but keeps every key until the table is
+// full.
+func (l *Limiter) Run(ctx context.Context) error {
+	tick := time.NewTicker(sweepEvery)
+	defer tick.Stop()
+	for i := 0; ; i = (i + 1) % numShards {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+			l.keys.shards[i].sweep(l.keys, l.clock())
+		}
+	}
+}
 
 // Usage returns the state of k under r now.
-func (l *Limiter) Usage(r *Rule, k Key) Usage { panic("BUG: not built yet") }
+func (l *Limiter) Usage(r *Rule, k Key) Usage {
+	now := l.clock()
+	var q Quota
+	known := true
+	if k.ofAddress() {
+		l.addresses.charge(r, k, now, 0, false, &q)
+		known = l.addresses.has(k)
+		return Usage{
+			Limit: q.Limit, Used: q.Limit - q.Remaining, Remaining: q.Remaining,
+			ResetAfter: q.ResetAfter, Known: known,
+		}
+	}
+	e := l.keys.find(k)
+	if e == nil {
+		return Usage{Limit: r.Limit(), Remaining: r.Limit()}
+	}
+	return e.usage(r, now)
+}
+
+// usage is the state of e as r counts it, without making r its rule.
+func (e *entry) usage(r *Rule, now Instant) Usage {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	own := e.rule.Load()
+	if own == nil {
+		return Usage{Limit: r.limit.Rights, Remaining: r.limit.Rights}
+	}
+	e.refresh(own, now)
+	e.note(own)
+	// Reserved rights count as used: they most likely will be.
+	used := e.account.Log.Used() + e.account.Held - tokensIn(e.hot.Load())
+	u := Usage{Limit: r.limit.Rights, Used: used, Remaining: max(0, r.limit.Rights-used), Known: true}
+	if oldest, ok := e.account.Log.Oldest(); ok {
+		tick, phase := own.at(now)
+		u.ResetAfter = own.until(oldest, tick, phase)
+	}
+	return u
+}
 
 // Stats returns the counters.
-func (l *Limiter) Stats() Stats { panic("BUG: not built yet") }
+func (l *Limiter) Stats() Stats {
+	s := Stats{Keys: l.keys.live.Load(), Addresses: l.addresses.held.Load()}
+	for i := range l.keys.shards {
+		c := &l.keys.shards[i].count
+		for z := range c.decisions {
+			s.Decisions[z].Refused += c.decisions[z][0].Load()
+			s.Decisions[z].Admitted += c.decisions[z][1].Load()
+		}
+		s.WouldRefuse += c.wouldRefuse.Load()
+		s.Expired += c.expired.Load()
+		s.AddressesEvicted += c.evicted.Load()
+		s.Overflowed += c.overflowed.Load()
+	}
+	return s
+}

@@ -29,7 +29,7 @@ const (
 // "route:/export"), not after the tier.
 type Rule struct {
 	id     string
-	digest [2]uint64 // of id, the start of every key of this rule
+	digest uint64 // of id, the start of every key of this rule
 	window time.Duration
 	fixed  bool
 
@@ -109,8 +109,10 @@ func (r *Rule) compileBurst(b conf.Burst) error {
 	return nil
 }
 
-// Units of stamps. A sliding window counts in decimal ticks of about a
-// thousandth of it, 100 ms at most; stamps of two such units can be converted.
+// Units of stamps. A sliding window counts in decimal ticks, fine enough that a
+// client whose burst comes back after exactly one window loses next to nothing,
+// coarse enough that every window is below 2³⁰ ticks. Stamps of two such units
+// can be converted.
 const (
 	unit1ms uint8 = iota
 	unit10ms
@@ -120,12 +122,12 @@ const (
 
 func slidingUnit(window time.Duration) (ns int64, unit uint8) {
 	switch {
-	case window >= 100*time.Second:
-		return int64(100 * time.Millisecond), unit100ms
-	case window >= 10*time.Second:
+	case window < 100*time.Second:
+		return int64(time.Millisecond), unit1ms
+	case window <= 100*24*time.Hour:
 		return int64(10 * time.Millisecond), unit10ms
 	default:
-		return int64(time.Millisecond), unit1ms
+		return int64(100 * time.Millisecond), unit100ms
 	}
 }
 
@@ -149,3 +151,37 @@ func (r *Rule) Burst() (size int64, interval time.Duration) {
 
 // Version orders compiled rules of one process: later is higher.
 func (r *Rule) Version() uint64 { return r.limit.Version }
+
+// at is the present in the rule's ticks, and how far into the tick it is.
+func (r *Rule) at(now Instant) (tick core.Stamp, phaseNS int64) {
+	// Dividing by a constant costs a multiplication, by a variable five times that.
+	switch ns := now.MonoNS; r.unit {
+	case unit1ms:
+		return core.Stamp(ns / 1e6), ns % 1e6
+	case unit10ms:
+		return core.Stamp(ns / 1e7), ns % 1e7
+	case unit100ms:
+		return core.Stamp(ns / 1e8), ns % 1e8
+	default:
+		return core.Stamp(now.UnixNS / r.unitNS), now.UnixNS % r.unitNS
+	}
+}
+
+// until is the time from the present to the moment when uses stamped at leave
+// the window; 0 when they may leave now.
+func (r *Rule) until(at, tick core.Stamp, phaseNS int64) time.Duration {
+	return time.Duration(max(0, int64(int32(at+r.limit.Span-tick))*r.unitNS-phaseNS))
+}
+
+// slack is how many ticks a bucket's time may be ahead of the present before the
+// difference is taken for a wrapped tick or a clock that was set back, rather
+// than for two requests that overtook each other.
+func (r *Rule) slack() core.Stamp {
+	if r.fixed {
+		return 1
+	}
+	return 1 << 20
+}
+
+// sameTicks reports whether stamps of r and o mean the same.
+func (r *Rule) sameTicks(o *Rule) bool { return r.unit == o.unit && r.unitNS == o.unitNS }
