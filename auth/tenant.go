@@ -6,18 +6,18 @@ import "net/http"
 // tenant_header of the configuration. trusted says that the peer which sent the
 // header is one of the listener's trusted proxies.
 //
-//   - No header: id as it is, nil included.
+//   - No header, or a configuration that trusts nobody's: id as it is, nil
+//     included. The header means nothing then, and nobody behind sees it.
 //   - The credential names a tenant: the header must name the same one, whoever
 //     sent it; another is an *Error of CodeInsufficientScope.
-//   - It names none: the header counts when the configuration trusts proxies and
-//     trusted is true, and is otherwise ignored. A client never makes itself a
-//     tenant.
+//   - It names none: the header counts when trusted is true, and is otherwise
+//     ignored. A client never makes itself a tenant.
 //
 // An identity made from a header alone has Method [MethodProxy]; it is not
 // [Identity.Authenticated]. id itself is never changed.
 func (v *Verifier) ResolveTenant(id *Identity, h http.Header, trusted bool) (*Identity, error) {
 	values := h[v.header]
-	if len(values) == 0 {
+	if len(values) == 0 || !v.trustHeader {
 		return id, nil
 	}
 	if id != nil && id.Tenant != "" {
@@ -32,7 +32,7 @@ func (v *Verifier) ResolveTenant(id *Identity, h http.Header, trusted bool) (*Id
 		}
 		return id, nil
 	}
-	if !trusted || !v.trustHeader {
+	if !trusted {
 		return id, nil
 	}
 	if len(values) > 1 || !ValidTenant(values[0]) {

@@ -1,0 +1,254 @@
+package proxy
+
+import (
+	"errors"
+	"net/http"
+	"net/netip"
+	"strings"
+	"time"
+
+	"sluice/auth"
+	"sluice/proxy/router"
+	"sluice/telemetry"
+)
+
+// stage is one step on the road of a request. It returns nil to let the request
+// pass, or a refusal; a stage that has answered the request itself returns
+// answered. Stages do not call each other and write only to the exchange.
+type stage struct {
+	name string // the word for it in the access log's origin and in metrics
+	run  func(*Gateway, *exchange) *refusal
+}
+
+// answered ends the road of a request that a stage has answered in full.
+var answered = new(refusal)
+
+// road is the life of a request up to the upstream. The order is the order of
+// trust, and it is security: moving a line moves what an attacker can reach.
+var road = [...]stage{
+	{"client", (*Gateway).resolveClient},     // who is at the other end, behind proxies that we trust
+	{"ban", (*Gateway).checkAddress},         // denied networks cost the least and learn the least
+	{"endpoint", (*Gateway).answerHealth},    // our own endpoints: no tenant, no limit
+	{"redirect", (*Gateway).redirectToHTTPS}, // a listener that only sends clients to TLS
+	{"route", (*Gateway).matchRoute},         // from here the policies that could hold are known
+	{"cors", (*Gateway).answerPreflight},     // a browser's question carries no credentials
+	{"shield", (*Gateway).limitAddress},      // before credentials are looked at, so that guessing is bounded
+	{"auth", (*Gateway).identify},            // from here tenant, tier and the one route are known
+	{"size", (*Gateway).checkSize},           // a body that is refused anyway should not cost quota
+	{"limit", (*Gateway).spend},              // the last thing that can refuse: a refused request costs nothing
+	{"rewrite", (*Gateway).prepareRequest},   // what goes to the upstream is built, not passed on
+}
+
+// ServeHTTP takes one request down the road, forwards it, and closes its account.
+func (l *endpoint) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	g := l.gateway
+	e := g.open(l, w, r)
+	defer g.close(e)
+	for i := range road {
+		if ref := road[i].run(g, e); ref != nil {
+			if ref != answered {
+				g.answer(e, ref)
+			}
+			return
+		}
+	}
+	g.forward(e)
+}
+
+// resolveClient finds the client's address and the request's identity in logs
+// and traces.
+func (g *Gateway) resolveClient(e *exchange) *refusal {
+	r := e.r
+	peer := parsePeer(r.RemoteAddr)
+	e.origin = resolveOrigin(r, peer, e.rules.trusted)
+	rec := &e.record
+	rec.Client = e.origin.client
+	if e.origin.client != peer {
+		rec.Peer = peer
+	}
+	rec.Host = r.Host
+
+	trace, kept := telemetry.ParseTraceparent(single(r.Header["Traceparent"]))
+	if kept {
+		trace = trace.Child()
+	} else {
+		trace = telemetry.NewTrace(telemetry.FlagRandom)
+	}
+	e.trace, e.traceKept = trace, kept
+	rec.TraceID, rec.SpanID = trace.TraceID, trace.SpanID
+
+	// The path is normalised once, so that matching, forwarding and logging
+	// mean the same bytes.
+	raw := r.RequestURI
+	if !strings.HasPrefix(raw, "/") { // absolute-form, or OPTIONS *
+		raw = r.URL.EscapedPath()
+		if r.URL.Path == "*" {
+			raw = "*"
+		}
+	}
+	raw, _, _ = strings.Cut(raw, "?")
+	rec.Path = raw
+	var err error
+	e.path, err = router.Normalize(raw)
+	switch {
+	case err == nil:
+	case errors.Is(err, router.ErrEncodedSlash) && e.rules.keepEncodedSlash:
+	case errors.Is(err, router.ErrEncodedSlash):
+		return &refusal{code: codeBadRequest, cause: err, detail: "The path contains an encoded slash or backslash, whose meaning is ambiguous."}
+	default:
+		return &refusal{code: codeBadRequest, cause: err, detail: "The path of the request is malformed."}
+	}
+	rec.Path = e.path
+	return nil
+}
+
+// parsePeer returns the address of the other end of a connection.
+func parsePeer(remoteAddr string) netip.Addr {
+	ap, err := netip.ParseAddrPort(remoteAddr)
+	if err != nil {
+		return netip.Addr{} // a Unix socket: no address, and so in no network
+	}
+	return ap.Addr().Unmap().WithZone("")
+}
+
+func single(values []string) string {
+	if len(values) == 1 {
+		return values[0]
+	}
+	return ""
+}
+
+func (g *Gateway) checkAddress(e *exchange) *refusal {
+	if e.world.addresses.Denied(e.origin.client) {
+		return refusedBlocked
+	}
+	return nil
+}
+
+// answerHealth answers /healthz and /readyz on every listener, for load
+// balancers that can reach no other. Reasons stay on the admin listener.
+func (g *Gateway) answerHealth(e *exchange) *refusal {
+	var ok bool
+	switch e.path {
+	case "/healthz":
+		ok = true
+	case "/readyz":
+		ok, _ = g.deps.Health.Ready()
+	default:
+		return nil
+	}
+	e.record.Route = e.path
+	g.answerStatus(e, ok)
+	return answered
+}
+
+func (g *Gateway) matchRoute(e *exchange) *refusal {
+	switch e.world.router.Match(e.origin.host, e.path, e.r.Method, e.r.Header, &e.match) {
+	case router.Found:
+		// The policies that matter before the caller is known are the same in
+		// all candidates; compile has seen to that.
+		e.route = e.world.routes[e.match.Candidates()[0]]
+		return nil
+	case router.MethodNotAllowed:
+		if e.world.cors != nil && preflight(e.r) {
+			return nil // the browser asks about a method that the route does have
+		}
+		e.w.Header().Set("Allow", e.match.Allow())
+		return refusedMethod
+	default:
+		return refusedNoRoute
+	}
+}
+
+func (g *Gateway) answerPreflight(e *exchange) *refusal {
+	if e.world.cors == nil || !preflight(e.r) {
+		return nil
+	}
+	h := e.w.Header()
+	e.world.cors.answerPreflight(h, e.r.Header)
+	e.setResponseHeaders(h)
+	e.respond(http.StatusNoContent, "cors")
+	return answered
+}
+
+// identify finds out who is calling, and with it the one route.
+func (g *Gateway) identify(e *exchange) *refusal {
+	if e.route.auth != authNone {
+		if ref := g.authenticate(e, e.route.auth); ref != nil {
+			return ref
+		}
+	}
+	id, rec := e.identity, &e.record
+	rec.Auth = telemetry.AuthAnonymous
+	if id != nil {
+		rec.Auth, rec.Subject = id.Method, id.Subject
+		if id.Tenant != "" {
+			e.tenant = id.Tenant
+			e.tier = e.world.tierOf(id.Tier)
+			rec.Tenant, rec.TenantSource, rec.Tier = id.Tenant, id.TenantSource, e.tier.name
+		}
+	}
+	g.deps.Metrics.Authenticated(rec.Auth)
+	i, ok := e.match.Select(e.tenant, e.tierName())
+	if !ok {
+		return refusedNoRoute
+	}
+	e.route = e.world.routes[i]
+	e.service = e.route.serviceFor(e.tenant, e.tierName())
+	rec.Route, rec.Service = e.route.name, e.service.Name()
+	if !id.HasAll(e.route.require) {
+		if id == nil {
+			return refuseAuth(nil)
+		}
+		return refuseAuth(e.route.insufficient)
+	}
+	return nil
+}
+
+// authenticate verifies the credential. An absent one differs from a wrong
+// one: optional routes take the first as anonymous and refuse the second.
+func (g *Gateway) authenticate(e *exchange, mode authMode) *refusal {
+	token, present, err := auth.BearerToken(e.r.Header)
+	if err == nil && present {
+		e.identity, err = e.world.verifier.Verify(token, e.start)
+	}
+	if err == nil {
+		e.identity, err = e.world.verifier.ResolveTenant(e.identity, e.r.Header, e.origin.trusted)
+	}
+	if err != nil {
+		g.deps.Metrics.AuthFailed(telemetry.AuthJWT, auth.Reason(err))
+		return refuseAuth(err)
+	}
+	if mode == authRequired && !e.identity.Authenticated() { // a tenant header is no credential
+		return refuseAuth(nil)
+	}
+	return nil
+}
+
+// refuseAuth is the refusal of a credential, or of none when err is nil.
+func refuseAuth(err error) *refusal {
+	ref := &refusal{code: codeUnauthenticated, challenge: auth.Challenge(err), cause: err}
+	var failed *auth.Error
+	if errors.As(err, &failed) {
+		ref.detail = failed.Description + "."
+		switch failed.Status() {
+		case http.StatusBadRequest:
+			ref.code = codeBadRequest
+		case http.StatusForbidden:
+			ref.code = codeForbidden
+			if failed.Reason == auth.ReasonTenantMismatch {
+				ref.code = codeTenantMismatch
+			}
+		case http.StatusServiceUnavailable:
+			ref.code, ref.retry = codeAuthUnavailable, 5*time.Second
+		}
+	}
+	return ref
+}
+
+func (g *Gateway) checkSize(e *exchange) *refusal {
+	if limit := e.route.maxBody; limit >= 0 && e.r.ContentLength > limit {
+		return refusedSize
+	}
+	return nil
+}

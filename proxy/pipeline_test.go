@@ -1,0 +1,175 @@
+package proxy
+
+import (
+	"net/http"
+	"strings"
+	"testing"
+
+	"sluice/internal/issuer"
+)
+
+const apiRoutes = `
+routes:
+  - {path: /api/*, service: app}
+  - {path: /public/*, service: app, auth: none}
+`
+
+// Invariant 2: nobody becomes a tenant by saying so.
+func TestForgedIdentityNeverReachesTheService(t *testing.T) {
+	g := newRig(t, http.HandlerFunc(seen), apiRoutes)
+	forged := []string{
+		"X-Tenant-ID: evil", "X-Tenant-Tier: enterprise", "X-Auth-Subject: root", "X-Forwarded-For: 1.2.3.4",
+		"Forwarded: for=1.2.3.4", "X-Real-IP: 1.2.3.4", "X-Forwarded-Host: evil.example", "X-Forwarded-Proto: https",
+		"X-Forwarded-Prefix: /evil", "Connection: X-Tenant-ID, close",
+	}
+	h := g.get("/api/x", append(forged, "Authorization: "+g.token(issuer.Claims{Tenant: "acme", Subject: "auth0|ann"}))...).seen(t)
+	for name, want := range map[string]string{
+		"X-Tenant-Id": "acme", "X-Tenant-Tier": "standard", "X-Auth-Subject": "auth0|ann",
+		"X-Forwarded-For": "127.0.0.1", "X-Forwarded-Proto": "http", "X-Real-Ip": "", "X-Forwarded-Prefix": "",
+		"X-Forwarded-Host": strings.TrimPrefix(g.server.URL, "http://"),
+		"Forwarded":        `for=127.0.0.1;host="` + strings.TrimPrefix(g.server.URL, "http://") + `";proto=http`,
+	} {
+		if got := strings.Join(h.Values(name), "|"); got != want {
+			t.Errorf("%s: got %q, want %q", name, got, want)
+		}
+	}
+	h = g.get("/public/x", forged...).seen(t)
+	for _, name := range []string{"X-Tenant-Id", "X-Tenant-Tier", "X-Auth-Subject"} {
+		if got := h.Values(name); len(got) > 0 {
+			t.Errorf("anonymous request arrived with %s: %q", name, got)
+		}
+	}
+}
+
+func TestTrustedProxyIsBelieved(t *testing.T) {
+	g := newRig(t, http.HandlerFunc(seen), apiRoutes, "trusted_proxies: [127.0.0.0/8, 10.0.0.0/8]")
+	h := g.get("/public/x", "X-Forwarded-For: 6.6.6.6, 203.0.113.9, 10.1.2.3", "X-Forwarded-Proto: https", "X-Forwarded-Host: api.example").seen(t)
+	for name, want := range map[string]string{
+		"X-Forwarded-For":   "6.6.6.6, 203.0.113.9, 10.1.2.3, 127.0.0.1",
+		"X-Forwarded-Proto": "https", "X-Forwarded-Host": "api.example",
+	} {
+		if got := h.Get(name); got != want {
+			t.Errorf("%s: got %q, want %q", name, got, want)
+		}
+	}
+	token := "Authorization: " + g.token(issuer.Claims{Tenant: "acme"})
+	if a := g.get("/api/x", token, "X-Tenant-ID: acme"); a.StatusCode != 200 {
+		t.Errorf("a tenant header that agrees with the token: %d", a.StatusCode)
+	}
+	if a := g.get("/api/x", token, "X-Tenant-ID: globex"); a.StatusCode != 403 || !strings.HasSuffix(a.problem(t).Type, "/tenant-mismatch") {
+		t.Errorf("a tenant header that contradicts the token: %d %s", a.StatusCode, a.body)
+	}
+	if lines := g.lines(); lines[0]["client_ip"] != "203.0.113.9" || lines[0]["peer_ip"] != "127.0.0.1" {
+		t.Errorf("client %v, peer %v", lines[0]["client_ip"], lines[0]["peer_ip"])
+	}
+}
+
+// The order of the road is security: a request that every stage would refuse
+// is refused by the first, and by the next one when the first passes it.
+func TestOrderOfTheRoad(t *testing.T) {
+	g := newRig(t, http.HandlerFunc(seen), `
+waf: {ip: {deny: [192.0.2.0/24]}}
+limits: {address: {requests: 3, per: 1h}}
+tiers: {standard: {requests: 1, per: 1h}}
+routes:
+  - {path: /api/*, methods: [POST], service: app, require: [items:write], max_body: 4B}
+`, "trusted_proxies: [127.0.0.1]")
+	good := "Authorization: " + g.token(issuer.Claims{Tenant: "acme", Permissions: []string{"items:write"}})
+	big := func() *strings.Reader { return strings.NewReader("larger than four bytes") }
+	for _, step := range []struct {
+		what, method, path string
+		body               *strings.Reader
+		headers            []string
+		status             int
+		code               string
+	}{
+		{"denied address, encoded slash", "GET", "/nowhere%2f", big(), []string{"X-Forwarded-For: 192.0.2.1"}, 400, "bad-request"},
+		{"denied address, no route", "GET", "/nowhere", big(), []string{"X-Forwarded-For: 192.0.2.1"}, 403, "blocked"},
+		{"no route", "GET", "/nowhere", big(), nil, 404, "no-route"},
+		{"wrong method, no token", "GET", "/api/x", big(), nil, 405, "method-not-allowed"},
+		{"no token, large body", "POST", "/api/x", big(), nil, 401, "unauthenticated"},
+		{"no permission, large body", "POST", "/api/x", big(), []string{"Authorization: " + g.token(issuer.Claims{Tenant: "acme"})}, 403, "forbidden"},
+		{"large body, quota left", "POST", "/api/x", big(), []string{good}, 413, "body-too-large"},
+		{"address limit before the credential", "POST", "/api/x", big(), []string{"Authorization: Bearer nonsense"}, 429, ""},
+		{"another address: quota is whole", "POST", "/api/x", strings.NewReader("ok"), []string{good, "X-Forwarded-For: 198.51.100.1"}, 200, ""},
+		{"another address: quota is spent", "POST", "/api/x", strings.NewReader("ok"), []string{good, "X-Forwarded-For: 198.51.100.1"}, 429, ""},
+	} {
+		a := g.do(step.method, step.path, step.body, step.headers...)
+		if a.StatusCode != step.status {
+			t.Errorf("%s: status %d, want %d: %s", step.what, a.StatusCode, step.status, a.body)
+		}
+		if step.code != "" && !strings.HasSuffix(a.problem(t).Type, "/"+step.code) {
+			t.Errorf("%s: type %s, want …/%s", step.what, a.problem(t).Type, step.code)
+		}
+	}
+	// Invariant 4.
+	if lines := g.lines(); len(lines) != 10 {
+		t.Errorf("%d access lines for 10 requests", len(lines))
+	}
+}
+
+func TestQuotaHeadersAndRefusal(t *testing.T) {
+	g := newRig(t, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("X-RateLimit-Limit", "7") // the service's own: not doubled
+		w.Write([]byte("hello"))
+	}), `
+tiers: {standard: {requests: 3, per: 1h}, premium: {requests: 5, per: 1h}}
+`+apiRoutes)
+	token := "Authorization: " + g.token(issuer.Claims{Tenant: "acme"})
+	for i := range 3 {
+		a := g.get("/api/x", token)
+		want := []string{"2", "1", "0"}[i]
+		if a.StatusCode != 200 || a.Header.Get("X-RateLimit-Remaining") != want || strings.Join(a.Header.Values("X-RateLimit-Limit"), "|") != "3" {
+			t.Fatalf("request %d: %d %v", i+1, a.StatusCode, a.Header)
+		}
+		if got := a.Header.Get("RateLimit-Policy"); got != `"tenant";q=3;w=3600` {
+			t.Errorf("RateLimit-Policy %q", got)
+		}
+		if got := a.Header.Get("RateLimit"); !strings.HasPrefix(got, `"tenant";r=`+want+`;t=`) {
+			t.Errorf("RateLimit %q", got)
+		}
+	}
+	a := g.get("/api/x", token)
+	p := a.problem(t)
+	if a.StatusCode != 429 || a.Header.Get("Retry-After") == "" || a.Header.Get("X-RateLimit-Remaining") != "0" ||
+		p.Limit != 3 || p.RetryAfter < 3590 || !strings.HasSuffix(p.Type, "#quota-exceeded") {
+		t.Errorf("fourth request: %d %v %s", a.StatusCode, a.Header, a.body)
+	}
+	if a := g.get("/api/x", "Authorization: "+g.token(issuer.Claims{Tenant: "globex", Tier: "premium"})); a.StatusCode != 200 || a.Header.Get("X-RateLimit-Limit") != "5" {
+		t.Errorf("another tenant: %d %v", a.StatusCode, a.Header)
+	}
+	if a := g.get("/api/x", "Authorization: "+g.token(issuer.Claims{Tenant: "acme", Permissions: []string{"platform:admin"}})); a.StatusCode != 200 || a.Header.Get("X-RateLimit-Limit") != "" {
+		t.Errorf("super admin: %d %v", a.StatusCode, a.Header)
+	}
+	if a := g.get("/healthz"); a.StatusCode != 200 {
+		t.Errorf("/healthz: %d", a.StatusCode)
+	}
+}
+
+func TestTenantChoosesRouteAndService(t *testing.T) {
+	named := func(name string) http.HandlerFunc {
+		return func(w http.ResponseWriter, _ *http.Request) { w.Write([]byte(name)) }
+	}
+	g := newRig(t, named("app"), "")
+	other := newRig(t, named("other"), "")
+	g2 := newRig(t, named("app"), `
+  own: {upstreams: ["`+other.upstream.URL+`"]}
+routes:
+  - {path: /api/*, service: app, service_for: {tenants: {acme: own}, tiers: {premium: own}}}
+  - {path: /only/*, service: own, tenants: [acme]}
+  - {path: /mixed/*, service: own, tiers: [premium]}
+  - {path: /mixed/*, service: app}
+`)
+	_ = g
+	for _, c := range []struct{ path, tenant, tier, want string }{
+		{"/api/x", "acme", "", "other"}, {"/api/x", "globex", "premium", "other"}, {"/api/x", "globex", "", "app"},
+		{"/only/x", "acme", "", "other"}, {"/mixed/x", "acme", "premium", "other"}, {"/mixed/x", "acme", "", "app"},
+	} {
+		if a := g2.get(c.path, "Authorization: "+g2.token(issuer.Claims{Tenant: c.tenant, Tier: c.tier})); a.body != c.want {
+			t.Errorf("%s for %s/%s: %d %s, want %s", c.path, c.tenant, c.tier, a.StatusCode, a.body, c.want)
+		}
+	}
+	if a := g2.get("/only/x", "Authorization: "+g2.token(issuer.Claims{Tenant: "globex"})); a.StatusCode != 404 {
+		t.Errorf("a route of another tenant: %d", a.StatusCode)
+	}
+}
