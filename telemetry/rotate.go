@@ -148,13 +148,27 @@ func (l *logFile) rename(info os.FileInfo, now time.Time) error {
 	}
 	for {
 		to := segmentName(l.path, now)
-		if _, err := os.Lstat(to); errors.Is(err, fs.ErrNotExist) {
-			return os.Rename(l.path, to)
-		} else if err != nil {
+		// In this order: the compressed file is there before the other goes.
+		taken, err := exists(to)
+		if err == nil && !taken {
+			taken, err = exists(to + compressedExt)
+		}
+		if err != nil {
 			return err
+		}
+		if !taken {
+			return os.Rename(l.path, to)
 		}
 		now = now.Add(time.Millisecond)
 	}
+}
+
+func exists(path string) (bool, error) {
+	_, err := os.Lstat(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	return err == nil, err
 }
 
 // idle notices that the file was moved when there is nothing to write, so that

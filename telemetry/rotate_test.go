@@ -97,6 +97,36 @@ func TestAFullFileIsRenamedAndCompressed(t *testing.T) {
 	}
 }
 
+// Two rotations may fall into one millisecond, the first already compressed.
+func TestRotationsOfOneMomentTakeDifferentNames(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "access.log")
+	l := openTestFile(t, path)
+	now := time.Now()
+	for i := range 3 {
+		mustWrite(t, l, fmt.Sprintf("%d\n", i))
+		info, err := l.f.Stat()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := l.rename(info, now); err != nil {
+			t.Fatal(err)
+		}
+		if err := l.reopen(); err != nil {
+			t.Fatal(err)
+		}
+		if err := l.sweepOnce(context.Background(), now); err != nil {
+			t.Fatal(err)
+		}
+	}
+	all := ""
+	for _, name := range files(t, path) {
+		all += readAll(t, filepath.Join(filepath.Dir(path), name))
+	}
+	if all != "0\n1\n2\n" {
+		t.Errorf("left of three lines: %q", all)
+	}
+}
+
 func TestAFileHoldsOneDay(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "access.log")
 	if err := os.WriteFile(path, []byte("yesterday\n"), 0o600); err != nil {

@@ -146,8 +146,8 @@ func compress(ctx context.Context, s *segment) (err error) {
 	} else if err != nil {
 		return fmt.Errorf("lock %s: %w", s.path, err)
 	}
-	if _, err := os.Lstat(s.path); err != nil {
-		return nil // compressed by another process before the lock was ours
+	if same, err := isFileAt(src, s.path); err != nil || !same {
+		return err // compressed by another process before the lock was ours
 	}
 
 	to := s.path + compressedExt
@@ -187,6 +187,19 @@ func compress(ctx context.Context, s *segment) (err error) {
 	}
 	s.path, s.size, s.compressed = to, info.Size(), true
 	return nil
+}
+
+// isFileAt reports whether path still leads to f.
+func isFileAt(f *os.File, path string) (bool, error) {
+	opened, err := f.Stat()
+	if err != nil {
+		return false, err
+	}
+	now, err := os.Stat(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	return err == nil && os.SameFile(opened, now), err
 }
 
 // untilDone reads from r until ctx is done.
