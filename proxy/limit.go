@@ -3,6 +3,7 @@ package proxy
 import (
 	"net/http"
 	"strconv"
+	"time"
 
 	"sluice/conf"
 	"sluice/internal/problem"
@@ -18,6 +19,7 @@ type policy struct {
 	limit   []string // X-RateLimit-Limit
 	item    string   // its element of RateLimit-Policy: "tenant";q=1000;w=3600
 	name    string   // its name as a structured string: "tenant"
+	window  string   // hour, minute, 90s
 }
 
 // tier is a named quota.
@@ -44,6 +46,7 @@ func (g *Gateway) compilePolicy(id string, l conf.Limit) (*policy, error) {
 		metrics: g.deps.Metrics.Policy(id),
 		limit:   []string{strconv.FormatInt(l.Requests, 10)},
 		name:    name,
+		window:  windowWords(l.Per.Std()),
 		item:    name + ";q=" + strconv.FormatInt(l.Requests, 10) + ";w=" + strconv.FormatInt(ceilSeconds(l.Per.Std()), 10),
 	}, nil
 }
@@ -190,11 +193,35 @@ func (e *exchange) describeQuota(p *problem.Problem) {
 		Policy: used.id, Tenant: e.tenant, Tier: e.tierName(),
 		Limit: d.Limit, Remaining: d.Remaining, RetryAfter: ceilSeconds(d.RetryAfter),
 	}
+	p.Detail = e.quotaSentence(used, d)
+}
+
+// quotaSentence says in words what the members say in numbers.
+func (e *exchange) quotaSentence(used *policy, d *limiter.Decision) string {
 	who := "This caller"
 	if e.tenant != "" {
 		who = "The tenant " + e.tenant
 	}
-	p.Detail = who + " has used up the limit " + used.id + " for now; try again in " + itoa(ceilSeconds(d.RetryAfter)) + " s."
+	wait := "; try again in " + itoa(ceilSeconds(d.RetryAfter)) + " s."
+	if d.Quotas[d.Tightest].BurstRefused {
+		return who + " sends faster than the limit " + used.id + " allows" + wait
+	}
+	return who + " has used its " + used.limit[0] + " requests per " + used.window + wait
+}
+
+// windowWords is a window's length as people say it.
+func windowWords(d time.Duration) string {
+	switch d {
+	case time.Second:
+		return "second"
+	case time.Minute:
+		return "minute"
+	case time.Hour:
+		return "hour"
+	case 24 * time.Hour:
+		return "day"
+	}
+	return conf.Duration(d).String()
 }
 
 func itoa(n int64) string { return strconv.FormatInt(n, 10) }
