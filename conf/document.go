@@ -12,7 +12,7 @@ package conf
 // plain text instead of a mapping gives.
 type Document struct {
 	Node      Node               `yaml:"node" doc:"This process: its name, its data, how it stops."`
-	Listeners []Listener         `yaml:"listeners" doc:"The addresses that accept client traffic."`
+	Listeners []Listener         `yaml:"listeners" doc:"The addresses that accept client traffic. Absent: one plain listener on :8080."`
 	Admin     Admin              `yaml:"admin" doc:"The private listener: metrics, health, control."`
 	Store     *Store             `yaml:"store" doc:"The database of tenants, keys and policies." soon:"no database is opened"`
 	Redis     *Redis             `yaml:"redis" doc:"The authority that makes quotas exact across nodes." soon:"quotas are kept by this node alone"`

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"io"
+	"regexp"
 	"sort"
 	"strings"
 	"unicode/utf8"
@@ -201,8 +202,15 @@ func locateSyntax(file string, data []byte, err error) (Position, string, string
 		indent := len(above) - len(strings.TrimLeft(above, " -"))
 		return Position{file, line, indent + 1}, "this is not YAML: there is no colon in this line", "write `key: value`"
 	}
-	return Position{file, line + 1, column}, "this is not YAML: " + message, syntaxHint(message)
+	hint := syntaxHint(message)
+	if unquotedVariable.MatchString(text) && strings.Contains(message, "expected ',' or") {
+		hint = `inside braces and brackets put quotes around a variable: "${NAME}"`
+	}
+	return Position{file, line + 1, column}, "this is not YAML: " + message, hint
 }
+
+// unquotedVariable matches ${ where YAML takes its brace for one of its own.
+var unquotedVariable = regexp.MustCompile(`[{\[].*[^"'\w]\$\{`)
 
 // maxLocated bounds the text that is searched for a fault: each step parses a
 // prefix of it again.
