@@ -72,7 +72,6 @@ func (c *conn) Read(p []byte) (n int, err error) {
 	}
 	if n > 0 {
 		c.received = true
-		c.watch.progress()
 	}
 	return n, err
 }

@@ -17,6 +17,10 @@ const (
 	defaultMaxIdle  = 256
 )
 
+// mostWaiting bounds the requests that wait for a connection to one endpoint:
+// whoever came later would wait in vain, and memory has an end.
+const mostWaiting = 4096
+
 var errNoFreeConn = errors.New("every connection is busy")
 
 // pool holds the connections to one endpoint.
@@ -230,7 +234,7 @@ func (p *pool) drop(c *conn) {
 func (p *pool) wait(ctx context.Context, most time.Duration) (c *conn, err error) {
 	w := &waiter{got: make(chan *conn, 1), queued: true}
 	p.waitMu.Lock()
-	if p.waiting.Load() >= p.maxConns.Load() { // more would only wait in vain
+	if p.waiting.Load() >= mostWaiting {
 		p.waitMu.Unlock()
 		return nil, errNoFreeConn
 	}
