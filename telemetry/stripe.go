@@ -13,8 +13,8 @@ import (
 // what is put into it on the processor that put it: the pool holds the stripe
 // numbers, and a goroutine takes one, looks at it and puts it back. That costs
 // about 10 ns, and pays from two processors on: with both of them counting, one
-// request's twelve additions take 37 ns with stripes and 55 ns without (2 vCPUs
-// of one AMD EPYC core, November 2026). Nothing breaks when two processors hold the same number, as
+// request's twelve additions take 37 ns with stripes and 55 ns without (2 vCPUs,
+// AMD EPYC, November 2026). Nothing breaks when two processors hold the same number, as
 // happens after a garbage collection has emptied the pool: stripes are shared
 // safely, only more slowly.
 type striper struct {
