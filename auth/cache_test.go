@@ -13,12 +13,14 @@ import (
 	"sluice/internal/issuer"
 )
 
+var testTally tally
+
 // entry is a cache entry as Verify makes one, for a token that is not one.
 func (c *tokenCache) entry(token string, key *publicKey, until int64) *cacheEntry {
 	s := c.scratch.Get().(*scratch)
 	defer c.scratch.Put(s)
 	c.hash(s, token)
-	return &cacheEntry{sum: s.sum, until: until, generation: c.generation.Load(), key: key, identity: &Identity{Tenant: token}, tally: new(tally)}
+	return &cacheEntry{sum: s.sum, until: until, generation: c.generation.Load(), key: key, identity: &Identity{Tenant: token}, tally: &testTally}
 }
 
 func (c *tokenCache) find(token string, now int64) *Identity {

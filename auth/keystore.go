@@ -182,12 +182,13 @@ func (ks *KeyStore) remove(s *source) bool {
 // traffic calls it, with a time limit, before it says that it is ready.
 func (ks *KeyStore) AwaitKeys(ctx context.Context) error {
 	for _, s := range *ks.live.Load() {
+		if !s.inUse() {
+			continue
+		}
 		select {
 		case <-s.loaded:
 		case <-ctx.Done():
-			if s.inUse() {
-				return errors.Join(errors.New("auth: no keys yet from "+s.name), s.lastError(), ctx.Err())
-			}
+			return errors.Join(errors.New("auth: no keys yet from "+s.name), s.lastError(), ctx.Err())
 		}
 	}
 	return nil

@@ -6,6 +6,7 @@ import (
 	"math/bits"
 	"math/rand/v2"
 	"net/url"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -213,6 +214,7 @@ func (s *source) finish(body []byte, maxAge time.Duration, err error) {
 	s.mu.Lock()
 	now := s.store.opts.Now()
 	before := s.streak
+	changed := false
 	if s.err = err; err != nil {
 		s.failures++
 		s.streak++
@@ -221,7 +223,7 @@ func (s *source) finish(body []byte, maxAge time.Duration, err error) {
 		s.streak = 0
 		s.due = now.Add(s.interval(maxAge))
 		s.record = keySetRecord{URL: s.url, Fetched: now, MaxAge: maxAge, Body: body}
-		s.install(set)
+		changed = s.install(set)
 		for _, kid := range s.wanted {
 			if set.lookup(kid, true) == nil {
 				s.absent[kid] = now.Add(absentFor * s.store.opts.Cooldown)
@@ -237,28 +239,31 @@ func (s *source) finish(body []byte, maxAge time.Duration, err error) {
 	streak := s.streak
 	s.landLocked()
 	s.mu.Unlock()
-	s.report(set, err, before, streak)
+	s.report(set, changed, err, before, streak)
 }
 
-// install makes set the current one. Keys that stay keep their identity; keys
-// that are gone are retired, which forgets the tokens that they verified.
-// The caller holds mu, or is alone.
-func (s *source) install(set *keySet) {
-	if old := s.set.Load(); old != nil {
-		set.inherit(old)
+// install makes set the current one, and reports whether it differs from the
+// former. Keys that stay keep their identity; keys that are gone are retired,
+// which forgets the tokens that they verified. The caller holds mu, or is alone.
+func (s *source) install(set *keySet) (changed bool) {
+	old := s.set.Load()
+	if old == nil {
 		s.set.Store(set)
-		old.retireExcept(set)
-		return
+		close(s.loaded)
+		return false
 	}
+	kept := set.inherit(old)
 	s.set.Store(set)
-	close(s.loaded)
+	old.retireExcept(set)
+	return kept != len(set.keys) || kept != len(old.keys)
 }
 
-// inherit replaces keys of s by the same keys of old.
-func (s *keySet) inherit(old *keySet) {
+// inherit replaces keys of s by the same keys of old, and counts them.
+func (s *keySet) inherit(old *keySet) (kept int) {
 	for i, key := range s.keys {
 		for _, former := range old.keys {
 			if former.same(key) {
+				kept++
 				s.keys[i] = former
 				if s.sole == key {
 					s.sole = former
@@ -269,24 +274,16 @@ func (s *keySet) inherit(old *keySet) {
 			}
 		}
 	}
+	return kept
 }
 
 // retireExcept retires the keys of s that next, which may be nil, does not hold.
 func (s *keySet) retireExcept(next *keySet) {
 	for _, key := range s.keys {
-		if next == nil || !next.holds(key) {
+		if next == nil || !slices.Contains(next.keys, key) {
 			key.retired.Store(true)
 		}
 	}
-}
-
-func (s *keySet) holds(key *publicKey) bool {
-	for _, k := range s.keys {
-		if k == key {
-			return true
-		}
-	}
-	return false
 }
 
 // interval is the time to the next refresh after a success.
@@ -314,7 +311,7 @@ func jitter(d time.Duration) time.Duration {
 }
 
 // report logs changes, and failures as they double.
-func (s *source) report(set *keySet, err error, before, streak uint) {
+func (s *source) report(set *keySet, changed bool, err error, before, streak uint) {
 	log := s.store.opts.Logger
 	if err != nil {
 		if bits.OnesCount(streak) == 1 {
@@ -323,6 +320,10 @@ func (s *source) report(set *keySet, err error, before, streak uint) {
 				slog.Any(telemetry.KeyError, err))
 		}
 		return
+	}
+	if changed {
+		log.Info("the issuer changed its keys", slog.String(telemetry.KeyAddress, s.name),
+			slog.Int(telemetry.KeyCount, len(set.keys)))
 	}
 	if before > 0 {
 		log.Info("key set is refreshed again", slog.String(telemetry.KeyAddress, s.name),
