@@ -197,6 +197,10 @@ func (d *decoder) table(n *yaml.Node, v reflect.Value, path string, f field) {
 			d.at(nodePos(d.file, e.key), at, "the name is empty", "give it a name")
 			continue
 		}
+		if strings.ContainsFunc(name, control) {
+			d.at(nodePos(d.file, e.key), at, "the name holds a line break or a control character", "give it a plain name")
+			continue
+		}
 		if !d.defaults {
 			d.names[at] = nodePos(d.file, e.key)
 		}

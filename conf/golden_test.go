@@ -68,6 +68,28 @@ func TestBrokenDocuments(t *testing.T) {
 	}
 }
 
+// brokenDocuments returns the inputs of testdata/bad.
+func brokenDocuments(tb testing.TB) [][]byte {
+	tb.Helper()
+	files, err := filepath.Glob("testdata/bad/*.txtar")
+	if err != nil {
+		tb.Fatal(err)
+	}
+	var all [][]byte
+	for _, file := range files {
+		archive, err := txtar.ParseFile(file)
+		if err != nil {
+			tb.Fatal(err)
+		}
+		for _, f := range archive.Files {
+			if strings.HasSuffix(f.Name, ".yaml") {
+				all = append(all, f.Data)
+			}
+		}
+	}
+	return all
+}
+
 // checkBroken renders the problems of a document after checking what holds for
 // all of them.
 func checkBroken(t *testing.T, file string, data []byte) []byte {

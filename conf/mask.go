@@ -13,10 +13,10 @@ import (
 var (
 	// secretName matches keys whose values are better not shown, wherever they
 	// stand: a misspelt or misplaced secret is still one.
-	secretName = regexp.MustCompile(`(?i)toke?n|secret|passw|pwd|credential|private|api_?key|webhook|dsn|authorization|cookie`)
+	secretName = regexp.MustCompile(`(?i)toke?n|secret|passw|pwd|credential|private|api[_-]?key|webhook|dsn|authorization|cookie`)
 	// secretLine is secretName in a text that is no YAML: everything after the
 	// colon goes.
-	secretLine = regexp.MustCompile(`(?i)(?:toke?n|secret|passw|pwd|credential|private|api_?key|webhook|dsn|authorization|cookie)[\w-]*["']?\s*:\s*(\S.*)`)
+	secretLine = regexp.MustCompile(`(?i)(?:toke?n|secret|passw|pwd|credential|private|api[_-]?key|webhook|dsn|authorization|cookie)[\w-]*["']?\s*:\s*(\S.*)`)
 	// userInfo is user and password in a URL. It takes too much rather than too
 	// little: who writes a password there writes it unescaped.
 	userInfo = regexp.MustCompile(`://([^"']+)@`)

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"unicode"
 
 	"go.yaml.in/yaml/v3"
 )
@@ -89,8 +90,8 @@ func (d *decoder) secret(s scalarText, v reflect.Value, path string) bool {
 	switch {
 	case s.text == "":
 		d.at(nodePos(d.file, s.n), path, "the secret is empty", "give it a value, or remove the key")
-	case strings.ContainsAny(s.text, "\r\n"):
-		d.at(nodePos(d.file, s.n), path, "the secret holds a line break", "write it on one line")
+	case strings.ContainsFunc(s.text, control):
+		d.at(nodePos(d.file, s.n), path, "the secret holds a line break or a control character", "write it on one line")
 	default:
 		v.SetString(s.text)
 	}
@@ -101,8 +102,8 @@ func (d *decoder) text(s scalarText, v reflect.Value, path string, f field) bool
 	switch {
 	case s.text == "":
 		return false
-	case strings.ContainsAny(s.text, "\r\n"):
-		d.at(nodePos(d.file, s.n), path, "the value holds a line break", "write it on one line")
+	case strings.ContainsFunc(s.text, control):
+		d.at(nodePos(d.file, s.n), path, "the value holds a line break or a control character", "write it on one line")
 		return true
 	case f.enum != nil && !slices.Contains(f.enum, s.text):
 		hint := "write one of " + strings.Join(f.enum, ", ")
@@ -120,6 +121,10 @@ func (d *decoder) text(s scalarText, v reflect.Value, path string, f field) bool
 	v.SetString(s.text)
 	return true
 }
+
+// control reports whether c ends a line or steers a terminal. No setting needs
+// one, and logs, headers and metrics would carry it on.
+func control(c rune) bool { return unicode.IsControl(c) && c != '\t' || c == '\u2028' || c == '\u2029' }
 
 func (d *decoder) boolean(s scalarText, v reflect.Value, path string) {
 	if s.tag != "!!bool" {

@@ -7,7 +7,8 @@ import (
 )
 
 // Secret is text that is never printed: every way of formatting it, logging it
-// or encoding it gives [redacted]. Only [Secret.Reveal] gives the text.
+// or encoding it gives [redacted]. Only [Secret.Reveal] gives the text. It must
+// not be the key of a map: encoding/json takes keys of a string type as they are.
 type Secret string
 
 const redacted = "[redacted]"
@@ -33,7 +34,7 @@ func (s Secret) Format(f fmt.State, _ rune) { io.WriteString(f, s.String()) }
 // LogValue is String, for log/slog.
 func (s Secret) LogValue() slog.Value { return slog.StringValue(s.String()) }
 
-// MarshalText is String; encoding/json uses it for map keys and values.
+// MarshalText is String.
 func (s Secret) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
 
 // MarshalJSON is String in quotes.

@@ -2,6 +2,7 @@ package conf
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"io"
 	"regexp"
@@ -177,7 +178,7 @@ func kindName(n *yaml.Node) string {
 //   - One that it sees only later (a bracket that is never closed) is where the
 //     longest prefix that still parses ends.
 func locateSyntax(file string, data []byte, err error) (Position, string, string) {
-	l := locator{lines: bytes.SplitAfter(data, []byte("\n")), err: err}
+	l := locator{lines: bytes.SplitAfter(data, []byte("\n")), err: err, budget: searchBytes}
 	message := strings.TrimPrefix(err.Error(), "yaml: ")
 	if rest, ok := strings.CutPrefix(message, "line "); ok {
 		_, message, _ = strings.Cut(rest, ": ")
@@ -228,8 +229,20 @@ func metAtOnce(message string) bool {
 }
 
 type locator struct {
-	lines [][]byte
-	err   error
+	lines  [][]byte
+	err    error
+	budget int // bytes that may still be parsed
+}
+
+// searchBytes bounds the search to a fraction of a second.
+const searchBytes = 16 << 20
+
+func (l *locator) parse(text []byte) error {
+	if l.budget -= len(text); l.budget < 0 {
+		return errors.New("out of budget")
+	}
+	_, err := parseYAML(text)
+	return err
 }
 
 // prefix returns the first n lines and the first runes of the next.
@@ -244,12 +257,11 @@ func (l *locator) prefix(n, runes int) []byte {
 func (l *locator) text(line int) string { return strings.TrimRight(string(l.lines[line]), "\r\n") }
 
 func (l *locator) good(text []byte) bool {
-	_, err := parseYAML(text)
-	return err == nil
+	return l.parse(text) == nil
 }
 
 func (l *locator) same(text []byte) bool {
-	_, err := parseYAML(text)
+	err := l.parse(text)
 	return err != nil && err.Error() == l.err.Error()
 }
 

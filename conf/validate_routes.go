@@ -148,8 +148,8 @@ func (v *validator) routeNames() {
 	first := map[string]int{}
 	for i, rt := range v.doc.Routes {
 		at := indexPath("routes", i) + ".name"
-		if !v.given(at) || rt.Name == "" {
-			continue
+		if !v.given(at) || rt.Name == "" || rt.Name == routeName(&rt) {
+			continue // its own name by default, which tenants and headers may share
 		}
 		if j, ok := first[rt.Name]; ok {
 			v.errorf(at, "give each route its own name", "%s is already the name of %s", v.quote(at, rt.Name), indexPath("routes", j))
