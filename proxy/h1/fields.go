@@ -215,7 +215,7 @@ func (f *Fields) add(name, value string, first bool) {
 
 // connOptions reads the options of one Connection field value.
 func connOptions(value string) (o ConnOption) {
-	for token := range listTokens(value) {
+	for token := range Tokens(value) {
 		switch {
 		case equalFold(token, "close"):
 			o |= ConnClose

@@ -114,7 +114,7 @@ func checkCoding(value string) error {
 		return nil
 	}
 	final, chunks, n := "", 0, 0
-	for token := range listTokens(value) {
+	for token := range Tokens(value) {
 		if !isToken(token) {
 			return errCoding // a parameter, which chunked has none of (§7.1), or worse
 		}

@@ -7,9 +7,9 @@ import (
 	"strings"
 )
 
-// listTokens yields the elements of a comma-separated list (RFC 9110 §5.6.1),
+// Tokens yields the elements of a comma-separated list (RFC 9110 §5.6.1),
 // without whitespace and without the empty ones. An element need not be a token.
-func listTokens(value string) iter.Seq[string] {
+func Tokens(value string) iter.Seq[string] {
 	return func(yield func(string) bool) {
 		for value != "" {
 			var element string
@@ -25,7 +25,7 @@ func listTokens(value string) iter.Seq[string] {
 // without regard to case.
 func HasToken(values []string, token string) bool {
 	for _, value := range values {
-		for element := range listTokens(value) {
+		for element := range Tokens(value) {
 			if equalFold(element, token) {
 				return true
 			}
@@ -39,7 +39,7 @@ func HasToken(values []string, token string) bool {
 // An upgrade, where one is wanted, is written anew by the caller.
 func RemoveHopByHop(h http.Header) {
 	for _, value := range h["Connection"] {
-		for name := range listTokens(value) {
+		for name := range Tokens(value) {
 			delete(h, textproto.CanonicalMIMEHeaderKey(name))
 		}
 	}
