@@ -69,6 +69,7 @@ func TestAHit_AllocatesNothing(t *testing.T) {
 	}
 }
 
+// Invariant 3.
 func TestTheCache_NeverOutlivesAToken(t *testing.T) {
 	w := newWorld(t, KeyStoreOptions{}, func(c *conf.Issuer) { c.Leeway = conf.Duration(1500 * time.Millisecond) })
 	now := time.Now()
@@ -89,6 +90,7 @@ func TestTheCache_NeverOutlivesAToken(t *testing.T) {
 	}
 }
 
+// Invariant 3.
 func TestANewConfiguration_KeepsRememberedTokensOnlyWhenNothingChanged(t *testing.T) {
 	w := newWorld(t, KeyStoreOptions{}, nil)
 	token := w.token(t, issuer.Claims{Tenant: "acme", Extra: map[string]any{"other": "rival"}})
@@ -188,6 +190,23 @@ func TestTheCache_HoldsAsManyTokensAsItIsFor(t *testing.T) {
 	}
 }
 
+func TestAFullSetOfUsedTokens_MakesRoomForANewOne(t *testing.T) {
+	c := newTokenCache(3) // one set of seven slots
+	c.once.Do(c.allocate)
+	c.capacity = 100 // so that the set is full before the cache is
+	key := new(publicKey)
+	for i := range 20 {
+		name := fmt.Sprint(i)
+		c.insert(c.entry(name, key, 1000), 0)
+		if c.find(name, 0) == nil {
+			t.Errorf("token %s is not remembered", name)
+		}
+	}
+	if len(*c.sets.Load()) != 1 || c.count.Load() != ways {
+		t.Errorf("%d sets hold %d tokens, want 1 with %d", len(*c.sets.Load()), c.count.Load(), ways)
+	}
+}
+
 func TestATinyCache_Works(t *testing.T) {
 	for capacity := 1; capacity <= 9; capacity++ {
 		c := newTokenCache(capacity)
@@ -203,6 +222,7 @@ func TestATinyCache_Works(t *testing.T) {
 	}
 }
 
+// Invariant 3.
 func TestDeadEntries_AreNotFound(t *testing.T) {
 	c := newTokenCache(100)
 	key := new(publicKey)
@@ -227,6 +247,7 @@ func TestDeadEntries_AreNotFound(t *testing.T) {
 	}
 }
 
+// Invariant 4.
 func TestTheHash_DependsOnEveryByteAndOnTheCache(t *testing.T) {
 	c := newTokenCache(1)
 	hash := func(c *tokenCache, token string) [tagSize]byte { return c.entry(token, nil, 0).sum }
@@ -254,6 +275,7 @@ func TestTheHash_DependsOnEveryByteAndOnTheCache(t *testing.T) {
 	}
 }
 
+// Invariant 4.
 func TestConcurrentUse_MixesNobodyUp(t *testing.T) {
 	w := newWorld(t, KeyStoreOptions{Cooldown: time.Millisecond}, nil)
 	a := w.conf

@@ -51,6 +51,7 @@ func TestRotation_LosesNoRequest(t *testing.T) {
 	}
 }
 
+// Invariant 3.
 func TestRetiredKeys_TakeTheirRememberedTokensWithThem(t *testing.T) {
 	at := newClock()
 	w := newWorld(t, KeyStoreOptions{Now: at.Now}, nil)
@@ -65,6 +66,7 @@ func TestRetiredKeys_TakeTheirRememberedTokensWithThem(t *testing.T) {
 	refused(t, w.Verifier, old, time.Now(), ReasonUnknownKey)
 }
 
+// Invariant 5.
 func TestAFloodOfUnknownKeyIDs_CostsTheIssuerOneFetchPerCooldown(t *testing.T) {
 	at := newClock()
 	w := newWorld(t, KeyStoreOptions{Now: at.Now}, nil)
@@ -109,6 +111,7 @@ func TestAFloodOfUnknownKeyIDs_CostsTheIssuerOneFetchPerCooldown(t *testing.T) {
 	}
 }
 
+// Invariant 5.
 func TestAKeyIDThatTheIssuerDoesNotList_IsNotAskedForAgainSoon(t *testing.T) {
 	at := newClock()
 	w := newWorld(t, KeyStoreOptions{Now: at.Now}, nil)
@@ -162,6 +165,7 @@ func inBubble(t *testing.T, h http.Handler, o KeyStoreOptions) (*Verifier, *KeyS
 	return v, ks
 }
 
+// Invariant 6.
 func TestLastGoodKeys_StayWhileTheIssuerIsDown(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var log bytes.Buffer
@@ -252,6 +256,22 @@ func TestRequests_WaitForTheFirstFetchButNotForLong(t *testing.T) {
 	})
 }
 
+func TestWithoutWaiting_AnUnknownKeyIsFetchedBesideTheRequest(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		i := issuertest.New(t, issuer.Options{MaxAge: time.Hour})
+		v, _ := inBubble(t, i, KeyStoreOptions{Wait: -1})
+		if err := i.Rotate(); err != nil {
+			t.Fatal(err)
+		}
+		token := issuertest.Token(t, i, issuer.Claims{})
+		refused(t, v, token, time.Now(), ReasonUnknownKey)
+		synctest.Wait()
+		if _, err := v.Verify(token, time.Now()); err != nil {
+			t.Errorf("after the fetch: %v", err)
+		}
+	})
+}
+
 func TestWaiters_AreBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		i := issuertest.New(t, issuer.Options{})
@@ -311,6 +331,7 @@ func TestRefreshes_FollowCacheControlWithinBounds(t *testing.T) {
 	}
 }
 
+// Invariant 6.
 func TestBadAnswers_LeaveTheKeysAsTheyAre(t *testing.T) {
 	answers := map[string]http.HandlerFunc{
 		"empty set":  func(w http.ResponseWriter, _ *http.Request) { w.Write([]byte(`{"keys":[]}`)) },
@@ -372,72 +393,6 @@ func TestKeySetsOutOfUse_AreForgottenAfterAGrace(t *testing.T) {
 			t.Errorf("%d key sets after the grace", n)
 		}
 		refused(t, v, token, time.Now(), ReasonKeysUnavailable) // the cache has forgotten it too
-	})
-}
-
-func TestASuccessor_VerifiesWithHandedOverKeys(t *testing.T) {
-	w := newWorld(t, KeyStoreOptions{}, nil)
-	exported := w.store.Export()
-	w.issuer.SetDown(true)
-
-	heir := NewKeyStore(KeyStoreOptions{})
-	if err := heir.Import(exported); err != nil {
-		t.Fatal(err)
-	}
-	v := compile(t, w.conf, heir, nil)
-	heir.Use(v.KeySets()...)
-	token := w.token(t, issuer.Claims{Tenant: "acme"})
-	if id, err := v.Verify(token, time.Now()); err != nil || id.Tenant != "acme" {
-		t.Errorf("before Run: %+v, %v", id, err)
-	}
-	run(t, heir)
-	await(t, heir)
-	if st := heir.Stats()[0]; st.Keys != 3 || !st.LastSuccess.Equal(w.store.Stats()[0].LastSuccess) {
-		t.Errorf("stats %+v; want 3 keys as old as the predecessor's", st)
-	}
-	if again := heir.Export(); !bytes.Equal(again, exported) {
-		t.Errorf("the next export differs:\n%s\n%s", exported, again)
-	}
-}
-
-func TestImport_TakesInNothingOfABadHandover(t *testing.T) {
-	w := newWorld(t, KeyStoreOptions{}, nil)
-	good := string(w.store.Export())
-	for name, data := range map[string]string{
-		"empty": "", "no JSON": "x", "version": strings.Replace(good, `"version":1`, `"version":2`, 1),
-		"keys": strings.Replace(good, `"body":"`, `"body":"AAAA`, 1), "future": strings.Replace(good, `"fetched":"2`, `"fetched":"9`, 1),
-		"too large": strings.Repeat(" ", maxHandover+1),
-	} {
-		ks := NewKeyStore(KeyStoreOptions{})
-		if err := ks.Import([]byte(data)); err == nil || len(ks.imported) != 0 {
-			t.Errorf("%s: %v, %d sets taken in", name, err, len(ks.imported))
-		}
-	}
-}
-
-func FuzzImport(f *testing.F) {
-	i := issuertest.New(f, issuer.Options{})
-	ks := NewKeyStore(KeyStoreOptions{Client: inProcess(i)})
-	run(f, ks)
-	ks.Use(i.JWKSURL())
-	await(f, ks)
-	f.Add(ks.Export())
-	f.Add([]byte(`{"version":1,"key_sets":[{}]}`))
-	f.Fuzz(func(t *testing.T, data []byte) {
-		heir := NewKeyStore(KeyStoreOptions{})
-		if err := heir.Import(data); err != nil {
-			return
-		}
-		var urls []string
-		for url := range heir.imported {
-			urls = append(urls, url)
-		}
-		heir.Use(urls...)
-		for _, st := range heir.Stats() {
-			if st.Keys == 0 {
-				t.Errorf("%q is taken in without keys", st.URL)
-			}
-		}
 	})
 }
 

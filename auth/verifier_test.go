@@ -48,6 +48,7 @@ func TestAToken_ProvesTenantTierSubjectAndPermissions(t *testing.T) {
 	}
 }
 
+// Invariant 2.
 func TestBadTokens_AreRefusedWithTheirReason(t *testing.T) {
 	w := newWorld(t, KeyStoreOptions{}, nil)
 	extra := func(name string, value any) issuer.Claims {
@@ -146,6 +147,7 @@ func TestTokensThatAreNone_AreRefused(t *testing.T) {
 	}
 }
 
+// Invariants 1 and 4.
 func TestATamperedToken_IsRefusedWhereverItWasTouched(t *testing.T) {
 	w := newWorld(t, KeyStoreOptions{}, nil)
 	for _, algorithm := range []string{issuer.RS256, issuer.ES256, issuer.EdDSA} {
@@ -169,6 +171,7 @@ func TestATamperedToken_IsRefusedWhereverItWasTouched(t *testing.T) {
 	}
 }
 
+// Invariant 1.
 func TestAlgorithms_AreThoseOfTheKeyAndTheConfiguration(t *testing.T) {
 	w := newWorld(t, KeyStoreOptions{}, nil)
 	good := w.token(t, issuer.Claims{Tenant: "acme"})
@@ -268,6 +271,7 @@ func TestAnRSAKeyWithoutAlg_IsUsedWithOneAlgorithm(t *testing.T) {
 	}
 }
 
+// Invariant 1.
 func TestKeysThatATokenBringsAlong_AreNotLookedAt(t *testing.T) {
 	w := newWorld(t, KeyStoreOptions{}, nil)
 	var asked atomic.Int32
@@ -314,6 +318,7 @@ func TestTypes_OfAccessTokensAreAccepted(t *testing.T) {
 	w.accept(t, w.token(t, issuer.Claims{Extra: map[string]any{"aud": w.issuer.Audience()}})) // text, not a list
 }
 
+// Invariant 1.
 func TestSeveralIssuers_VouchOnlyForThemselves(t *testing.T) {
 	a, b := issuertest.Start(t, issuer.Options{}), issuertest.Start(t, issuer.Options{Generate: issuer.Generate})
 	ks := NewKeyStore(KeyStoreOptions{})
@@ -462,4 +467,27 @@ func FuzzVerify(f *testing.F) {
 			}
 		}
 	})
+}
+
+// Invariant 7: a canary in every part of a token shows up nowhere in public.
+func TestErrors_TellNothingOfTheToken(t *testing.T) {
+	w := newWorld(t, KeyStoreOptions{}, nil)
+	const canary = "CaNaRy"
+	var tokens []string
+	for _, name := range []string{"iss", "aud", "sub", "org_id", issuer.TierClaim, "permissions", "exp", "nbf"} {
+		tokens = append(tokens, w.token(t, issuer.Claims{Extra: map[string]any{name: canary + "\n\""}}))
+	}
+	for _, name := range []string{"alg", "kid", "typ", "crit"} {
+		tokens = append(tokens, w.token(t, issuer.Claims{Header: map[string]any{name: canary}}))
+	}
+	for _, token := range append(tokens, canary, canary+"."+canary+"."+canary, canary+`"`) {
+		_, err := w.Verify(token, time.Now())
+		e, ok := err.(*Error)
+		if !ok {
+			t.Fatalf("Verify: %v, want an *Error", err)
+		}
+		if public := e.Code + e.Description + e.Reason + Challenge(e); strings.Contains(public, canary) {
+			t.Errorf("public: %s", public)
+		}
+	}
 }
