@@ -85,6 +85,9 @@ func (d *decoder) section(n *yaml.Node, v reflect.Value, path string) {
 		if ok && n.Kind == yaml.ScalarNode {
 			at := keyPath(path, short.key)
 			d.given[at] = d.value(n, v.FieldByIndex(short.index), at, short) && !d.defaults
+			if !d.given[at] && short.need {
+				d.at(nodePos(d.file, n), at, "is empty", "write "+lowerFirst(strings.TrimSuffix(short.doc, ".")))
+			}
 			d.fill(v, path, map[string]bool{short.key: true})
 			return
 		}
