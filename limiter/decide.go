@@ -37,7 +37,7 @@ const (
 	booked         // reserved, and the burst is charged too
 	charged        // an address: done, with a receipt
 	done           // spent for good
-	failed         // did not fit; its Quota is complete
+	known          // took nothing; its Quota is complete
 )
 
 // Decide weighs all charges of one request at once: all are taken, or none and
@@ -105,11 +105,11 @@ func (l *Limiter) glance(now Instant, charges []Charge, steps []step, d *Decisio
 		}
 		tick, phase := ch.Rule.at(now)
 		burst := ch.Rule.burstWait(s.entry.full.Load(), now, s.cost, q)
-		quota := s.entry.redFor(ch.Rule, tick, phase, s.cost)
+		quota := s.entry.red(ch.Rule, tick, phase, s.cost)
 		if burst == 0 && quota == 0 {
 			continue
 		}
-		s.state = failed
+		s.state = known
 		s.word = s.entry.hot.Load()
 		s.entry.numbers(ch.Rule, s.word, tick, phase, q)
 		q.BurstRefused = quota == 0
@@ -145,7 +145,7 @@ func (l *Limiter) acquire(now Instant, charges []Charge, steps []step, d *Decisi
 			address = true
 			continue
 		}
-		if s.cost == 0 || s.state == failed {
+		if s.cost == 0 || s.state == known {
 			continue
 		}
 		// A lone quota needs no second step.
@@ -169,18 +169,14 @@ func (l *Limiter) acquire(now Instant, charges []Charge, steps []step, d *Decisi
 			if evicted {
 				count.evicted.Add(1)
 			}
+			s.state = known
 			switch {
 			case s.cost == 0:
 			case ok:
 				s.receipt, s.state = rc, charged
+			case ch.Shadow:
+				d.WouldRefuse |= 1 << i
 			default:
-				wait := q.Wait
-				s.state = failed
-				q.Wait = wait
-				if ch.Shadow {
-					d.WouldRefuse |= 1 << i
-					continue
-				}
 				d.Zone = Red
 				return false
 			}
@@ -263,7 +259,7 @@ func settle(now Instant, charges []Charge, steps []step, d *Decision) {
 		case reserved, booked:
 			s.entry.commit(ch.Rule, now, s.cost)
 		case done:
-		case charged, failed:
+		case charged, known:
 			continue // the numbers are there
 		default:
 			s.look(ch, now, q)
@@ -307,7 +303,7 @@ func (l *Limiter) explain(now Instant, charges []Charge, steps []step, d *Decisi
 	for i := range charges {
 		ch, s, q := &charges[i], &steps[i], &d.Quotas[i]
 		switch {
-		case s.state == failed:
+		case s.state == known:
 		case ch.Key.ofAddress():
 			l.addresses.charge(ch.Rule, ch.Key, now, s.cost, false, q)
 		default:
@@ -326,14 +322,6 @@ func (e *entry) numbers(r *Rule, w uint64, tick core.Stamp, phaseNS int64, q *Qu
 		oldest = tick + 1 // only what was spent during this tick
 	}
 	q.ResetAfter = r.until(oldest, tick, phaseNS)
-}
-
-// redFor is how long c is known not to fit; 0 when it is not known.
-func (e *entry) redFor(r *Rule, tick core.Stamp, phaseNS, c int64) time.Duration {
-	if !e.red(r, tick, c) {
-		return 0
-	}
-	return r.until(core.Stamp(e.deny.Load()>>32)-r.limit.Span, tick, phaseNS)
 }
 
 // look fills q with the present state of a key and the wait of s.cost, with the
@@ -406,9 +394,8 @@ func (d *Decision) summarize(now Instant, charges []Charge) {
 			best = i
 		}
 	}
-	if !d.Admitted {
-		// Rights that were short a moment ago may have come back since.
-		d.RetryAfter = max(d.RetryAfter, time.Millisecond)
+	if !d.Admitted && d.RetryAfter == 0 {
+		d.RetryAfter = time.Millisecond // what was short has come back since
 	}
 	q := &d.Quotas[best]
 	d.Tightest = best

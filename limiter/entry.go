@@ -3,6 +3,7 @@ package limiter
 import (
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"sluice/limiter/core"
 )
@@ -321,10 +322,18 @@ func (e *entry) mark(r *Rule, tick core.Stamp, c int64) {
 	e.deny.Store(uint64(at+r.limit.Span)<<32 | uint64(min(c, 1<<32-1)))
 }
 
-// red reports whether c is known not to fit at tick under r.
-func (e *entry) red(r *Rule, tick core.Stamp, c int64) bool {
+// red returns the time for which c is known not to fit under r; 0 when it is not
+// known.
+func (e *entry) red(r *Rule, tick core.Stamp, phaseNS, c int64) time.Duration {
 	d := e.deny.Load()
-	return d != 0 && uint64(c) >= d&(1<<32-1) && tick.Before(core.Stamp(d>>32)) && e.rule.Load() == r
+	if d == 0 || uint64(c) < d&(1<<32-1) || e.rule.Load() != r {
+		return 0
+	}
+	until := core.Stamp(d >> 32)
+	if until-tick-1 > r.limit.Span+r.slack() {
+		return 0 // over, or from before the wall clock was set back
+	}
+	return r.until(until-r.limit.Span, tick, phaseNS)
 }
 
 // retire drops the entry when nothing in it is used, held by a request or marked:

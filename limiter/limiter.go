@@ -60,6 +60,10 @@ func New(o Options) *Limiter {
 // is seen about once a minute.
 const sweepEvery = time.Minute / numShards
 
+// sweepLag is how far behind the clock the housekeeping works, in nanoseconds: a
+// request may carry an instant that old and still find what was used then.
+const sweepLag = int64(time.Second)
+
 // Run drops buckets in which nothing is used any more, until ctx ends; it then
 // returns nil. Decide is right without it, but keeps every key until the table is
 // full.
@@ -71,7 +75,9 @@ func (l *Limiter) Run(ctx context.Context) error {
 		case <-ctx.Done():
 			return nil
 		case <-tick.C:
-			l.keys.shards[i].sweep(l.keys, l.clock())
+			now := l.clock()
+			now.MonoNS, now.UnixNS = now.MonoNS-sweepLag, now.UnixNS-sweepLag
+			l.keys.shards[i].sweep(l.keys, now)
 		}
 	}
 }

@@ -1,7 +1,6 @@
 package limiter
 
 import (
-	"fmt"
 	"math/rand/v2"
 	"testing"
 	"time"
@@ -44,14 +43,14 @@ func poisson(mean time.Duration) traffic {
 // overflow, and one that decides by itself and says what was possible.
 func TestNeverAboveTheLimitInAnyTrailingWindow(t *testing.T) {
 	type workload struct {
-		name     string
-		limit    int64
-		window   time.Duration
-		gaps     traffic
-		maxCost  int64
-		windows  int
-		atLeast  float64 // share of the exact log's admissions
-		byAddres bool
+		name    string
+		limit   int64
+		window  time.Duration
+		gaps    traffic
+		maxCost int64
+		windows int
+		atLeast float64 // share of the exact log's admissions
+		address bool
 	}
 	burstyHourly := func() traffic {
 		n := 0
@@ -71,7 +70,7 @@ func TestNeverAboveTheLimitInAnyTrailingWindow(t *testing.T) {
 	}
 	for _, w := range []workload{
 		{"1.5 times the limit", 1000, time.Hour, poisson(2400 * time.Millisecond), 1, 40, 0.994, false},
-		{"1.5 times a large limit", 100_000, time.Hour, poisson(24 * time.Millisecond), 1, 6, 0.994, false},
+		{"1.5 times a large limit", 20_000, time.Hour, poisson(120 * time.Millisecond), 1, 8, 0.994, false},
 		{"20 times the limit", 1000, time.Hour, poisson(180 * time.Millisecond), 1, 20, 0.994, false},
 		{"85 % of the limit", 1000, time.Hour, poisson(time.Hour / 850), 1, 40, 1, false},
 		{"bursts every hour", 1000, time.Hour, burstyHourly(), 1, 40, 1, false},
@@ -85,13 +84,15 @@ func TestNeverAboveTheLimitInAnyTrailingWindow(t *testing.T) {
 		{"address bursts every hour", 1000, time.Hour, burstyHourly(), 1, 40, 0.85, true},
 	} {
 		t.Run(w.name, func(t *testing.T) {
-			t.Parallel()
+			if raceEnabled {
+				w.windows = max(3, w.windows/10)
+			}
 			seed := uint64(len(w.name))
 			rnd := rand.New(rand.NewPCG(seed, 7))
 			world := newWorld(t, Options{})
 			r := compile(t, "tenant", per(w.limit, w.window))
 			key := world.KeyString(r, "acme")
-			if w.byAddres {
+			if w.address {
 				key = key.asAddress()
 			}
 			follows := oracle{limit: w.limit, window: int64(w.window)}
@@ -119,11 +120,9 @@ func TestNeverAboveTheLimitInAnyTrailingWindow(t *testing.T) {
 			}
 			share := float64(got) / float64(possible)
 			t.Logf("offered %d, exact log admits %d, admitted %d (%.2f %%)", offered, possible, got, 100*share)
-			if share < w.atLeast {
+			if share < w.atLeast && !raceEnabled {
 				t.Errorf("admitted %.4f of what an exact log admits, want at least %v", share, w.atLeast)
 			}
 		})
 	}
 }
-
-var _ = fmt.Sprint
