@@ -24,8 +24,7 @@ type options struct {
 	rate        float64
 	connections int
 	only        string
-	sluice      string
-	pin         bool
+	machine     machineOptions
 	json, doc   string
 	profiles    string
 	pgo         string
@@ -38,8 +37,7 @@ func parseOptions(args []string) (o options, err error) {
 	f.Float64Var(&o.rate, "rate", 0, "requests per `second` of the latency slices (default: half of what the slowest proxy answers)")
 	f.IntVar(&o.connections, "connections", 64, "keep-alive `connections`")
 	f.StringVar(&o.only, "only", "", "`names` of the rows to measure, separated by commas: "+strings.Join(names(contestants), ", "))
-	f.StringVar(&o.sluice, "sluice", "", "gateway `binary` (default: built from this module)")
-	f.BoolVar(&o.pin, "pin", true, "bind the proxies to the first CPU and everything else to others")
+	o.machine.flags(f)
 	f.StringVar(&o.json, "json", "", "write every sample to this `file`")
 	f.StringVar(&o.doc, "doc", "", "put the tables between the compare marks of this Markdown `file`")
 	f.StringVar(&o.profiles, "profile", "", "after the rounds, write CPU profiles of sluice under its load to this `directory`")
@@ -90,7 +88,7 @@ func compare(ctx context.Context, args []string) error {
 	}
 	started := time.Now()
 	say("building, signing %d tokens", distinctTokens)
-	r, err := newRig(ctx, chosen, o.sluice, o.pin)
+	r, err := newRig(ctx, chosen, o.machine)
 	if err != nil {
 		return err
 	}

@@ -25,7 +25,8 @@ func idle(ctx context.Context, args []string) error {
 	conns := f.Int("connections", 10_000, "idle keep-alive `connections`")
 	sockets := f.Int("websockets", 1_000, "`WebSockets`")
 	only := f.String("only", "sluice-plain,sluice-full", "`names` of the rows to measure, separated by commas")
-	binary := f.String("sluice", "", "gateway `binary` (default: built from this module)")
+	var machine machineOptions
+	machine.flags(f)
 	if err := f.Parse(args); err != nil {
 		return err
 	}
@@ -33,7 +34,7 @@ func idle(ctx context.Context, args []string) error {
 	if len(unknown) > 0 {
 		return fmt.Errorf("idle: no such rows: %s", strings.Join(unknown, ", "))
 	}
-	r, err := newRig(ctx, chosen, *binary, true)
+	r, err := newRig(ctx, chosen, machine)
 	if err != nil {
 		return err
 	}

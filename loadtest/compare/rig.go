@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"embed"
 	"errors"
+	"flag"
 	"fmt"
 	"net"
 	"os"
@@ -65,10 +66,22 @@ type running struct {
 	tokens  []string
 }
 
-// newRig prepares everything for the contestants; close undoes it. Without a
-// sluice binary given, one is built if a contestant wants it. With pin, this
-// process and the upstream leave the first CPU to the proxies.
-func newRig(ctx context.Context, chosen []contestant, sluice string, pin bool) (_ *rig, err error) {
+// machineOptions say how the machine is used; every mode has them as flags.
+type machineOptions struct {
+	sluice string
+	pin    bool
+	nice   int
+}
+
+func (o *machineOptions) flags(f *flag.FlagSet) {
+	f.StringVar(&o.sluice, "sluice", "", "gateway `binary` (default: built from this module)")
+	f.BoolVar(&o.pin, "pin", true, "bind the proxies to the first CPU and everything else to others")
+	f.IntVar(&o.nice, "nice", 0, "nice `value` of everything measured; a negative one, as root, shields it from other work on the machine")
+}
+
+// newRig prepares everything for the contestants; close undoes it. A gateway is
+// built when one of them is sluice and no binary is named.
+func newRig(ctx context.Context, chosen []contestant, o machineOptions) (_ *rig, err error) {
 	dir, err := os.MkdirTemp("", "compare-")
 	if err != nil {
 		return nil, err
@@ -91,6 +104,7 @@ func newRig(ctx context.Context, chosen []contestant, sluice string, pin bool) (
 	}
 	r.programs["self"] = program{path: self}
 	wanted := slices.ContainsFunc(chosen, func(c contestant) bool { return c.program == "sluice" })
+	sluice := o.sluice
 	if sluice == "" && wanted {
 		if sluice, err = buildSluice(ctx, dir); err != nil {
 			return nil, err
@@ -103,8 +117,13 @@ func newRig(ctx context.Context, chosen []contestant, sluice string, pin bool) (
 	if r.credentials, err = newCredentials(dir); err != nil {
 		return nil, err
 	}
-	if pin {
+	if o.pin {
 		if err := r.pin(); err != nil {
+			return nil, err
+		}
+	}
+	if o.nice != 0 {
+		if err := proc.Renice(o.nice); err != nil {
 			return nil, err
 		}
 	}

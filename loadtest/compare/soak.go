@@ -17,8 +17,8 @@ func soak(ctx context.Context, args []string) error {
 	length := f.Duration("for", 10*time.Minute, "`length` of the load")
 	slice := f.Duration("slice", 10*time.Second, "`time` between samples, in whole seconds")
 	name := f.String("row", "sluice-full", "which of sluice's `rows` to load")
-	binary := f.String("sluice", "", "gateway `binary` (default: built from this module)")
-	pin := f.Bool("pin", true, "bind the proxy to the first CPU and everything else to others")
+	var machine machineOptions
+	machine.flags(f)
 	if err := f.Parse(args); err != nil {
 		return err
 	}
@@ -26,7 +26,7 @@ func soak(ctx context.Context, args []string) error {
 	if len(chosen) != 1 || chosen[0].program != "sluice" {
 		return fmt.Errorf("soak: %q is not one of sluice's rows", *name)
 	}
-	r, err := newRig(ctx, chosen, *binary, *pin)
+	r, err := newRig(ctx, chosen, machine)
 	if err != nil {
 		return err
 	}

@@ -1,6 +1,7 @@
 package proc
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -102,11 +103,22 @@ func withAffinity(cpus []int, start func() error) error {
 	return start()
 }
 
-// PinSelf binds every thread of this process to cpus.
+// PinSelf binds every thread of this process to cpus; what it starts inherits it.
 func PinSelf(cpus []int) error {
 	mask := cpuSet(cpus)
-	// New threads inherit the mask of the one that clones them: the second
-	// pass catches those cloned by a thread that the first had yet to reach.
+	return everyThread("set CPU affinity", func(tid int) error { return unix.SchedSetaffinity(tid, &mask) })
+}
+
+// Renice gives every thread of this process the nice value (setpriority(2));
+// what it starts inherits it. Below the present one it needs privilege.
+func Renice(nice int) error {
+	return everyThread("set nice value", func(tid int) error { return unix.Setpriority(unix.PRIO_PROCESS, tid, nice) })
+}
+
+// everyThread applies set to every thread of this process. New threads inherit
+// from the one that clones them: the second pass catches those cloned by a
+// thread that the first had yet to reach.
+func everyThread(what string, set func(tid int) error) error {
 	for range 2 {
 		tasks, err := os.ReadDir("/proc/self/task")
 		if err != nil {
@@ -117,8 +129,8 @@ func PinSelf(cpus []int) error {
 			if err != nil {
 				return err
 			}
-			if err := unix.SchedSetaffinity(tid, &mask); err != nil && err != unix.ESRCH {
-				return fmt.Errorf("set CPU affinity: %w", err)
+			if err := set(tid); err != nil && !errors.Is(err, unix.ESRCH) {
+				return fmt.Errorf("%s: %w", what, err)
 			}
 		}
 	}

@@ -63,7 +63,7 @@ func writeSmall(b *strings.Builder, r Report, bases Bases) {
 		cells := []string{row.Label}
 		switch {
 		case !row.Valid():
-			cells = append(cells, invalid(row), "", "", "", "", "", "")
+			cells = append(cells, row.invalid(), "", "", "", "", "", "")
 		default:
 			cells = append(cells,
 				cpuCell(row), ratioCell(row, plain, hasPlain), ratioCell(row, full, hasFull),
@@ -81,7 +81,7 @@ func writeLarge(b *strings.Builder, r Report, bases Bases) {
 	fmt.Fprintf(b, "| proxy | CPU µs per request | × %s | requests/s |\n| --- | --- | --- | --- |\n", label(plain, bases.Plain))
 	for _, row := range r.Large {
 		if !row.Valid() {
-			writeCells(b, []string{row.Label, invalid(row), "", ""})
+			writeCells(b, []string{row.Label, row.invalid(), "", ""})
 			continue
 		}
 		writeCells(b, []string{row.Label, cpuCell(row), ratioCell(row, plain, hasPlain), throughputCell(row)})
@@ -121,13 +121,15 @@ func (r Report) writeGoals(b *strings.Builder, goals []Goal) {
 
 func (r Report) writeNotes(b *strings.Builder) {
 	var notes []string
-	for _, rows := range [][]Row{r.Small, r.Large} {
+	note := func(rows []Row, where string) {
 		for _, row := range rows {
 			for _, n := range row.Notes {
-				notes = append(notes, row.Label+": "+n)
+				notes = append(notes, row.Label+where+": "+n)
 			}
 		}
 	}
+	note(r.Small, "")
+	note(r.Large, ", 100 KB")
 	for _, m := range r.Missing {
 		notes = append(notes, "Left out: "+m)
 	}
@@ -179,13 +181,6 @@ func ratioCell(row, base Row, ok bool) string {
 		return "1"
 	}
 	return fmt.Sprintf("%.2f (%.2f–%.2f)", ratio.Median, ratio.Min, ratio.Max)
-}
-
-func invalid(row Row) string {
-	if len(row.Samples) == 0 {
-		return "not measured"
-	}
-	return fmt.Sprintf("invalid: %d requests failed", row.Errors())
 }
 
 func spread(values []float64, verb string) string {

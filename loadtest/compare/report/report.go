@@ -8,10 +8,12 @@
 //   - a ratio of two proxies is the median of their ratios within each round,
 //     never the ratio of two medians.
 //
-// A row with a single failed request is invalid and says so in place of figures.
+// A row with a single failed request, or a slice without an answer, is invalid
+// and says so in place of figures.
 package report
 
 import (
+	"fmt"
 	"slices"
 	"time"
 )
@@ -71,7 +73,21 @@ func (r Row) Errors() (n int64) {
 }
 
 // Valid says whether there are figures to show.
-func (r Row) Valid() bool { return len(r.Samples) > 0 && r.Errors() == 0 }
+func (r Row) Valid() bool { return r.invalid() == "" }
+
+// invalid says why there are no figures to show; empty when there are.
+func (r Row) invalid() string {
+	if len(r.Samples) == 0 {
+		return "not measured"
+	}
+	if n := r.Errors(); n > 0 {
+		return fmt.Sprintf("invalid: %d requests failed", n)
+	}
+	if slices.ContainsFunc(r.Samples, func(s Sample) bool { return s.PerSecond == 0 }) {
+		return "invalid: a slice without a single answer"
+	}
+	return ""
+}
 
 // Of collects one value of every round.
 func (r Row) Of(value func(Sample) float64) []float64 {

@@ -59,11 +59,15 @@ func TestRatioIsTakenWithinRounds(t *testing.T) {
 	}
 }
 
-func TestRowWithAFailedRequestIsNotFound(t *testing.T) {
+func TestInvalidRowIsNotFound(t *testing.T) {
 	bad := row("bad", 1, 2)
 	bad.Samples[1].Errors = 1
 	if _, ok := Find([]Row{row("good", 1), bad}, "bad"); ok {
 		t.Error("a row with an error was found")
+	}
+	bad.Samples[1] = Sample{Round: 1}
+	if _, ok := Find([]Row{bad}, "bad"); ok {
+		t.Error("a row with a slice without an answer was found")
 	}
 	if r, ok := Find([]Row{row("good", 1), bad}, "good"); !ok || r.Name != "good" {
 		t.Errorf("got %v, %v", r, ok)
