@@ -1,3 +1,5 @@
+//go:generate go test -run TestReferenceIsCurrent -update .
+
 package conf
 
 // Document is one configuration as its operator wrote it: pure data, decoded,
@@ -279,7 +281,7 @@ type CORS struct {
 	Origins     []string `yaml:"origins" need:"true" doc:"Exact origins, https://*.example.com for every name below, or * alone without credentials."`
 	Methods     []string `yaml:"methods" doc:"Methods. Default: [GET, HEAD, POST, PUT, PATCH, DELETE]"`
 	Headers     []string `yaml:"headers" doc:"Request headers. Default: those that the browser asks for."`
-	Expose      []string `yaml:"expose" doc:"Response headers that scripts may read. Default: the rate-limit headers and X-Request-ID"`
+	Expose      []string `yaml:"expose" doc:"Response headers that scripts may read. Default: [X-RateLimit-Limit, X-RateLimit-Remaining, X-RateLimit-Reset, RateLimit, RateLimit-Policy, Retry-After, X-Request-ID]"`
 	Credentials bool     `yaml:"credentials" doc:"Whether cookies and credentials may be sent."`
 	MaxAge      Duration `yaml:"max_age" doc:"How long a browser remembers the answer. Default: 10m"`
 }

@@ -1,7 +1,6 @@
 package conf
 
 import (
-	"cmp"
 	"fmt"
 	"maps"
 	"slices"
@@ -105,11 +104,3 @@ func (v *validator) unique(path string, list []string, fold func(string) string)
 }
 
 func same(s string) string { return s }
-
-// byPosition orders paths as the file does, for checks of "the second of two".
-func (v *validator) byPosition(paths []string) {
-	slices.SortStableFunc(paths, func(a, b string) int {
-		p, q := v.pos(a), v.pos(b)
-		return cmp.Or(cmp.Compare(p.Line, q.Line), cmp.Compare(p.Column, q.Column))
-	})
-}
