@@ -40,6 +40,13 @@ func NewClient(t testing.TB, base string) *Client {
 	}
 }
 
+// In returns the client for a subtest, which then is the one that fails.
+func (c *Client) In(t testing.TB) *Client {
+	in := *c
+	in.t = t
+	return &in
+}
+
 // Response is a response that was read to its end.
 type Response struct {
 	Status  int

@@ -38,6 +38,7 @@ func TestFastAPIExample(t *testing.T) {
 	acme, bolt := as("acme", "premium"), as("bolt", "standard")
 
 	t.Run("tenants have their own items", func(t *testing.T) {
+		c := c.In(t)
 		var made, got item
 		c.Post("/items", acme, JSON(map[string]any{"name": "teapot", "price": 25})).Want(http.StatusCreated).JSON(&made)
 		if made.Tenant != "acme" || made.Name != "teapot" {
@@ -69,6 +70,7 @@ func TestFastAPIExample(t *testing.T) {
 	})
 
 	t.Run("echo tells what arrived but no credentials", func(t *testing.T) {
+		c := c.In(t)
 		resp := c.Get("/echo?a=1", acme, Bearer("secret"), Header("X-Forwarded-Prefix", "/api")).Want(http.StatusOK)
 		var echo struct {
 			Method, Query string
@@ -87,6 +89,7 @@ func TestFastAPIExample(t *testing.T) {
 	})
 
 	t.Run("links lead through the stripped prefix", func(t *testing.T) {
+		c := c.In(t)
 		spec := c.Get("/openapi.json", Header("X-Forwarded-Prefix", "/api")).Want(http.StatusOK)
 		if !strings.Contains(string(spec.Body), `"servers":[{"url":"/api"}]`) {
 			t.Errorf("servers in %.300s", spec.Body)
@@ -98,6 +101,7 @@ func TestFastAPIExample(t *testing.T) {
 	})
 
 	t.Run("bodies up and down", func(t *testing.T) {
+		c := c.In(t)
 		var up struct{ Bytes int }
 		c.Post("/upload", Body("application/octet-stream", make([]byte, 1<<20))).Want(http.StatusOK).JSON(&up)
 		if up.Bytes != 1<<20 {
@@ -109,6 +113,7 @@ func TestFastAPIExample(t *testing.T) {
 	})
 
 	t.Run("failures as asked", func(t *testing.T) {
+		c := c.In(t)
 		c.Get("/fail?status=503").Want(http.StatusServiceUnavailable)
 		resp, err := c.Try(http.MethodGet, "/fail/reset?size=1000")
 		if !errors.Is(err, io.ErrUnexpectedEOF) || len(resp.Body) != 1000 {
@@ -122,6 +127,7 @@ func TestFastAPIExample(t *testing.T) {
 	})
 
 	t.Run("events, resumed", func(t *testing.T) {
+		c := c.In(t)
 		resp := c.Stream(context.Background(), http.MethodGet, "/events?count=3&interval=0", acme, Header("Last-Event-ID", "1"))
 		var ids []string
 		for lines := bufio.NewScanner(resp.Body); lines.Scan(); {

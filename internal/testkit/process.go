@@ -27,7 +27,7 @@ const (
 type Command struct {
 	Path string   // program
 	Args []string // without the program
-	Dir  string   // working directory; empty: the test's
+	Dir  string   // working directory, also in PWD; empty: the test's
 	Env  []string // added to the environment of the test
 }
 
@@ -67,7 +67,11 @@ func Start(t testing.TB, c Command) *Process {
 	p := &Process{t: t, name: c.Path, pipe: pipe, read: make(chan struct{}), exited: make(chan struct{})}
 	cmd := exec.Command(c.Path, c.Args...)
 	cmd.Dir = c.Dir
-	cmd.Env = append(os.Environ(), c.Env...)
+	cmd.Env = os.Environ()
+	if c.Dir != "" {
+		cmd.Env = append(cmd.Env, "PWD="+c.Dir)
+	}
+	cmd.Env = append(cmd.Env, c.Env...)
 	cmd.Stdout, cmd.Stderr = out, out
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 
