@@ -5,43 +5,120 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"time"
+
+	"sluice/internal/problem"
+	"sluice/proxy/front"
+	"sluice/proxy/h1"
+	"sluice/telemetry"
 )
+
+// newEngine makes the server of o, by its settings.
+func (l *Listeners) newEngine(o *listening) engine {
+	if o.conf.Engine == "nethttp" {
+		return l.newNetHTTP(o)
+	}
+	e := &frontEngine{
+		Server: front.Server{
+			Handler:       l.gateway.Handler(o.conf.Address),
+			Limits:        h1.Limits{HeadBytes: int(o.conf.MaxHeader)},
+			HeaderTimeout: o.conf.Timeout.Header.Std(),
+			IdleTimeout:   o.conf.Timeout.Idle.Std(),
+			BadRequest:    l.gateway.answerUnread,
+			H2C:           o.conf.TLS == nil,
+			ErrorLog:      slog.NewLogLogger(l.log.Handler(), slog.LevelDebug),
+		},
+	}
+	if o.conf.TLS != nil {
+		e.TLSConfig = o.tlsConfig()
+	}
+	return e
+}
+
+// frontEngine serves HTTP/1.1 with our own front, and HTTP/2 with net/http.
+type frontEngine struct{ front.Server }
+
+func (e *frontEngine) connections() int64 { return int64(e.Stats().Connections) }
+
+// tlsConfig takes the configuration in force at every handshake, so that a
+// reload needs no new server.
+func (o *listening) tlsConfig() *tls.Config {
+	return &tls.Config{
+		MinVersion:         tls.VersionTLS12,
+		GetConfigForClient: func(*tls.ClientHelloInfo) (*tls.Config, error) { return o.tls.Load(), nil },
+		NextProtos:         []string{"h2", "http/1.1"},
+	}
+}
 
 // maxHeaderBytesSlack is what net/http reads beyond MaxHeaderBytes before it
 // refuses, so that the limit is the operator's number and not more.
 const maxHeaderBytesSlack = 4 << 10
 
-// newEngine makes the server of o, by its settings.
-func (l *Listeners) newEngine(o *listening) engine {
-	s := &http.Server{
+// netHTTPEngine serves everything with net/http.
+type netHTTPEngine struct {
+	*http.Server
+	open *gauge
+	tls  bool
+}
+
+func (l *Listeners) newNetHTTP(o *listening) engine {
+	e := &netHTTPEngine{open: new(gauge), tls: o.conf.TLS != nil}
+	e.Server = &http.Server{
 		Handler:           l.gateway.Handler(o.conf.Address),
 		ReadHeaderTimeout: o.conf.Timeout.Header.Std(),
 		IdleTimeout:       o.conf.Timeout.Idle.Std(),
 		MaxHeaderBytes:    max(1, int(o.conf.MaxHeader)-maxHeaderBytesSlack),
 		ErrorLog:          slog.NewLogLogger(l.log.Handler(), slog.LevelDebug),
+		ConnState:         e.open.observe,
+		Protocols:         new(http.Protocols),
 	}
-	s.ConnState = func(_ net.Conn, state http.ConnState) {
-		switch state {
-		case http.StateNew:
-			o.connections.Add(1)
-		case http.StateClosed, http.StateHijacked:
-			o.connections.Add(-1)
-		}
+	e.Protocols.SetHTTP1(true)
+	if e.tls {
+		e.TLSConfig = o.tlsConfig()
+		e.Protocols.SetHTTP2(true)
+	} else {
+		e.Protocols.SetUnencryptedHTTP2(true)
 	}
-	if o.conf.TLS == nil {
-		return s
-	}
-	s.TLSConfig = &tls.Config{
-		MinVersion: tls.VersionTLS12,
-		// Every handshake takes the configuration in force, so that a reload
-		// needs no new server.
-		GetConfigForClient: func(*tls.ClientHelloInfo) (*tls.Config, error) { return o.tls.Load(), nil },
-		NextProtos:         []string{"h2", "http/1.1"},
-	}
-	return overTLS{s}
+	return e
 }
 
-// overTLS serves TLS by the server's own configuration.
-type overTLS struct{ *http.Server }
+func (e *netHTTPEngine) Serve(l net.Listener) error {
+	if e.tls {
+		return e.ServeTLS(l, "", "")
+	}
+	return e.Server.Serve(l)
+}
 
-func (s overTLS) Serve(l net.Listener) error { return s.ServeTLS(l, "", "") }
+func (e *netHTTPEngine) connections() int64 { return e.open.Load() }
+
+// unreadCodes are the refusals of requests that never become one: status, and
+// the word for it.
+var unreadCodes = map[int]code{
+	http.StatusBadRequest:                  codeBadRequest,
+	http.StatusRequestTimeout:              codeClientTimeout,
+	http.StatusRequestURITooLong:           codeHeaderTooLarge,
+	http.StatusRequestHeaderFieldsTooLarge: codeHeaderTooLarge,
+	http.StatusExpectationFailed:           codeBadRequest,
+	http.StatusNotImplemented:              codeBadRequest,
+	http.StatusHTTPVersionNotSupported:     codeBadRequest,
+}
+
+// answerUnread answers for a request whose head the front refused: it has no
+// route and no tenant, but an account as every other.
+func (g *Gateway) answerUnread(w http.ResponseWriter, status int, reason string) {
+	now := time.Now()
+	c, known := unreadCodes[status]
+	if !known {
+		c = codeBadRequest
+	}
+	row := &refusals[c]
+	rec := telemetry.Record{
+		Time: now, RequestID: telemetry.NewRequestID(now), Protocol: "HTTP/1.1",
+		Status: status, Origin: row.word, Error: reason,
+	}
+	w.Header().Set("X-Request-ID", rec.RequestID)
+	p := problem.Problem{Type: problem.DocsURL + row.word, Title: row.title, Status: status, Detail: reason, RequestID: rec.RequestID}
+	rec.BytesOut = int64(p.Write(w, false))
+	g.deps.AccessLog.Write(&rec)
+	g.deps.Metrics.Observe(&telemetry.Observation{Status: status})
+}

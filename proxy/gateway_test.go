@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -16,6 +17,7 @@ import (
 	"sluice/conf"
 	"sluice/internal/issuer"
 	"sluice/limiter"
+	"sluice/proxy/front"
 	"sluice/proxy/upstream"
 	"sluice/telemetry"
 )
@@ -27,7 +29,7 @@ type rig struct {
 	t        *testing.T
 	issuer   *issuer.Issuer
 	upstream *httptest.Server
-	server   *httptest.Server
+	server   struct{ URL string }
 	logFile  string
 	stopLog  func()
 }
@@ -90,9 +92,18 @@ func newRig(t *testing.T, handler http.Handler, sections string, listener ...str
 	if err := keys.AwaitKeys(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	g.server = httptest.NewServer(g.Handler(":0"))
+	socket, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	g.server.URL = "http://" + socket.Addr().String()
+	// Poisoned requests show whatever keeps one for longer than it may.
+	server := &front.Server{Handler: g.Handler(":0"), BadRequest: g.answerUnread, Poison: true}
+	served := make(chan error, 1)
+	go func() { served <- server.Serve(socket) }()
 	t.Cleanup(func() {
-		g.server.Close()
+		server.Close()
+		<-served
 		g.stopLog()
 		cancel()
 		<-ended

@@ -20,6 +20,19 @@ type engine interface {
 	Serve(net.Listener) error
 	Shutdown(context.Context) error
 	Close() error
+	connections() int64 // open client connections
+}
+
+// gauge counts the connections of a net/http server by their states.
+type gauge struct{ atomic.Int64 }
+
+func (n *gauge) observe(_ net.Conn, state http.ConnState) {
+	switch state {
+	case http.StateNew:
+		n.Add(1)
+	case http.StateClosed, http.StateHijacked:
+		n.Add(-1)
+	}
 }
 
 // Sockets are where listeners come from and how TLS is spoken on them.
@@ -50,8 +63,6 @@ type listening struct {
 	tls    atomic.Pointer[tls.Config] // nil: plain; swapped by reloads
 	engine engine
 	done   chan error // the end of Serve
-
-	connections *atomic.Int64 // open client connections; kept when the server changes
 }
 
 // NewListeners returns listeners without any open.
@@ -93,7 +104,7 @@ func (l *Listeners) Prepare(doc *conf.Document) (*Prepared, conf.Problems) {
 			fault(i, "address", err)
 			continue
 		}
-		p.opened[c.Address] = &listening{conf: c, socket: socket, done: make(chan error, 1), connections: new(atomic.Int64)}
+		p.opened[c.Address] = &listening{conf: c, socket: socket, done: make(chan error, 1)}
 	}
 	if len(problems) > 0 {
 		p.Close()
@@ -165,7 +176,7 @@ func (l *Listeners) renew(o *listening, c conf.Listener) (*listening, error) {
 		return nil, err
 	}
 	l.retire(o)
-	return &listening{conf: c, socket: socket, done: make(chan error, 1), connections: o.connections}, nil
+	return &listening{conf: c, socket: socket, done: make(chan error, 1)}, nil
 }
 
 // retire stops accepting on o and lets its requests finish.
@@ -236,7 +247,7 @@ func (l *Listeners) Connections() map[string]int64 {
 	defer l.mu.Unlock()
 	out := make(map[string]int64, len(l.open))
 	for address, o := range l.open {
-		out[address] = o.connections.Load()
+		out[address] = o.engine.connections()
 	}
 	return out
 }
