@@ -59,9 +59,10 @@ type conn struct {
 
 	seen sighting // the sweeper's notes
 
-	fd      atomic.Int64 // file descriptor plus one; 0: unknown
-	waitErr error        // result of tryRead
-	first   [1]byte      // where TLS puts the byte that was waited for
+	fd      atomic.Int64          // file descriptor plus one; 0: unknown
+	try     func(fd uintptr) bool // tryRead, made once
+	waitErr error                 // result of tryRead
+	first   [1]byte               // where TLS puts the byte that was waited for
 }
 
 func newConn(s *Server, sock net.Conn) *conn {
@@ -74,7 +75,7 @@ func newConn(s *Server, sock net.Conn) *conn {
 		if raw, err := sc.SyscallConn(); err == nil {
 			_ = raw.Control(func(fd uintptr) { c.fd.Store(int64(fd) + 1) }) // fails when it is closed already
 			if _, secured := c.sock.(*tls.Conn); !secured {
-				c.raw = raw
+				c.raw, c.try = raw, c.tryRead
 			}
 		}
 	}
@@ -174,7 +175,7 @@ func (c *conn) lost() bool {
 // wait returns when the reader has something, or the connection has ended.
 func (c *conn) wait() error {
 	if c.raw != nil {
-		if err := c.raw.Read(c.tryRead); err != nil {
+		if err := c.raw.Read(c.try); err != nil {
 			return err
 		}
 		return c.waitErr

@@ -1,0 +1,111 @@
+package front
+
+import (
+	"bytes"
+	"io"
+	"net"
+	"net/http"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+// engines are the two servers of every comparison.
+var benchEngines = []struct {
+	name  string
+	serve func(l net.Listener, h http.Handler) (stop func())
+}{
+	{"front", func(l net.Listener, h http.Handler) func() {
+		s := &Server{Handler: h}
+		go func() { _ = s.Serve(l) }()
+		return func() { _ = s.Close() }
+	}},
+	{"nethttp", func(l net.Listener, h http.Handler) func() {
+		s := &http.Server{Handler: h}
+		go func() { _ = s.Serve(l) }()
+		return func() { _ = s.Close() }
+	}},
+}
+
+func benchmarkServer(b *testing.B, request string, pipelined, response int, h http.HandlerFunc) {
+	for _, e := range benchEngines {
+		b.Run(e.name, func(b *testing.B) {
+			l, err := net.Listen("tcp", "127.0.0.1:0")
+			if err != nil {
+				b.Fatal(err)
+			}
+			stop := e.serve(l, h)
+			defer stop()
+			c, err := net.Dial("tcp", l.Addr().String())
+			if err != nil {
+				b.Fatal(err)
+			}
+			defer c.Close()
+			batch := []byte(strings.Repeat(request, pipelined))
+			// The length of a response, head included, is found out once.
+			if _, err := c.Write([]byte(request)); err != nil {
+				b.Fatal(err)
+			}
+			buf := make([]byte, 256<<10)
+			size := 0
+			for {
+				n, err := c.Read(buf[size:])
+				if err != nil {
+					b.Fatal(err)
+				}
+				size += n
+				if head := bytes.Index(buf[:size], []byte("\r\n\r\n")); head >= 0 && size >= head+4+response {
+					break
+				}
+			}
+			b.ReportAllocs()
+			b.ResetTimer()
+			for done := 0; done < b.N; done += pipelined {
+				if _, err := c.Write(batch); err != nil {
+					b.Fatal(err)
+				}
+				for left := size * pipelined; left > 0; {
+					n, err := c.Read(buf[:min(left, len(buf))])
+					if err != nil {
+						b.Fatal(err)
+					}
+					left -= n
+				}
+			}
+		})
+	}
+}
+
+const benchHeader = "Host: api.acme.example\r\nUser-Agent: bench/1\r\nAccept: application/json\r\nAccept-Encoding: gzip\r\n" +
+	"Authorization: Bearer 0123456789012345678901234567890123456789\r\nX-Request-ID: 0123456789abcdef\r\n"
+
+func answering(n int) http.HandlerFunc {
+	body := bytes.Repeat([]byte("x"), n)
+	length := []string{strconv.Itoa(n)}
+	kind := []string{"application/json"}
+	return func(w http.ResponseWriter, r *http.Request) {
+		if r.Body != http.NoBody {
+			_, _ = io.Copy(io.Discard, r.Body)
+		}
+		h := w.Header()
+		h["Content-Type"], h["Content-Length"] = kind, length
+		_, _ = w.Write(body)
+	}
+}
+
+func BenchmarkGet(b *testing.B) {
+	benchmarkServer(b, "GET /api/items/1?a=b HTTP/1.1\r\n"+benchHeader+"\r\n", 1, 200, answering(200))
+}
+
+func BenchmarkGetPipelined(b *testing.B) {
+	benchmarkServer(b, "GET /api/items/1?a=b HTTP/1.1\r\n"+benchHeader+"\r\n", 32, 200, answering(200))
+}
+
+func BenchmarkPost1KB(b *testing.B) {
+	body := strings.Repeat("y", 1024)
+	benchmarkServer(b, "POST /api/items HTTP/1.1\r\n"+benchHeader+"Content-Length: 1024\r\n\r\n"+body, 1, 200, answering(200))
+}
+
+func BenchmarkGet100KB(b *testing.B) {
+	benchmarkServer(b, "GET /big HTTP/1.1\r\n"+benchHeader+"\r\n", 1, 100<<10, answering(100<<10))
+}
