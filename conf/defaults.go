@@ -38,7 +38,7 @@ var defaults = map[string]fallback{
 	"Redis.timeout": {`50ms`, "far above a healthy round trip, far below what a client notices"},
 	"Cluster.bind":  {`0.0.0.0:7946`, "the customary port of the gossip library"},
 
-	"Auth.cache_tokens":        {`100000`, "about 100 MB at worst, and every token of an hour for most platforms"},
+	"Auth.cache_tokens":        {`100000`, "every caller of an hour, for most platforms"},
 	"Issuer.algorithms":        {`[RS256, ES256, EdDSA]`, "what identity providers sign with; the rest is for those who know why"},
 	"Issuer.tenant_claim":      {`org_id`, "where Auth0 puts the organization"},
 	"Issuer.permissions_claim": {`permissions`, "where Auth0 puts them"},
@@ -57,7 +57,7 @@ var defaults = map[string]fallback{
 
 	"Service.protocol":        {`auto`, "what nearly every service speaks"},
 	"Service.balance":         {`least_request`, "a slow upstream gets less without being told"},
-	"Service.max_connections": {`1024`, "bounds what a stuck upstream can hold; more than one needs below 100,000 requests a second"},
+	"Service.max_connections": {`1024`, "far more than one upstream usefully answers at once; bounds what a stuck one can hold"},
 	"Service.max_idle":        {`256`, "a burst finds its connections again; more costs the upstream memory"},
 	"Upstream.weight":         {`1`, "all equal"},
 	"ServiceTimeouts.connect": {`1s`, "one lost SYN is sent again after a second; more than that is not worth a client's wait"},

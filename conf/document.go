@@ -156,8 +156,8 @@ type TenantHeader struct {
 
 // Limit is an amount of requests per window, with an optional burst limit.
 type Limit struct {
-	Requests int64    `yaml:"requests" need:"true" min:"1" doc:"Requests per window."`
-	Per      Duration `yaml:"per" min:"1s" doc:"Length of the window. Default: 1h"`
+	Requests int64    `yaml:"requests" need:"true" min:"1" max:"2147483647" doc:"Requests per window."`
+	Per      Duration `yaml:"per" min:"1s" max:"366d" doc:"Length of the window. Default: 1h"`
 	Window   string   `yaml:"window" enum:"sliding|fixed" doc:"sliding: any trailing window holds at most the limit; fixed: the count starts anew when the clock reaches a multiple of the window. Default: sliding"`
 	Burst    *Burst   `yaml:"burst" doc:"How fast the quota may be spent. Absent: at any speed."`
 }
@@ -165,7 +165,7 @@ type Limit struct {
 // Burst is a rate with a tolerance: size requests at once, then rate.
 type Burst struct {
 	Rate Rate  `yaml:"rate" need:"true" doc:"Sustained rate, such as 50/s or 600/m."`
-	Size int64 `yaml:"size" min:"1" doc:"Requests that may come at once. Default: one second of the rate, at least 1."`
+	Size int64 `yaml:"size" min:"1" max:"2147483647" doc:"Requests that may come at once. Default: one second of the rate, at least 1."`
 }
 
 // RouteLimit is a limit of one route, counted for each of By.
@@ -264,7 +264,7 @@ type Route struct {
 	Auth       string            `yaml:"auth" enum:"required|optional|none" doc:"required: 401 without a valid credential; optional: absent is fine, invalid is 401; none: credentials are not looked at. Default: required"`
 	Require    []string          `yaml:"require" doc:"Permissions that the caller must all have."`
 	Limit      *RouteLimit       `yaml:"limit" doc:"A further limit for this route."`
-	Cost       int64             `yaml:"cost" min:"0" doc:"What one request takes from the quota; 0 takes nothing. Default: 1"`
+	Cost       int64             `yaml:"cost" min:"0" max:"2147483647" doc:"What one request takes from the quota; 0 takes nothing. Default: 1"`
 	Timeout    Duration          `yaml:"timeout" min:"1ms" doc:"Whole exchange. Default: the service's timeout.request"`
 	MaxBody    Size              `yaml:"max_body" min:"1B" doc:"Largest request body; above it the answer is 413. Absent: any size."`
 	SetHeaders map[string]string `yaml:"set_headers" doc:"Headers set on the request to the service; an empty value removes one."`

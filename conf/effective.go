@@ -7,6 +7,7 @@ import (
 	"encoding"
 	"encoding/hex"
 	"fmt"
+	"io"
 	"reflect"
 	"strconv"
 
@@ -42,16 +43,21 @@ func hash(d *Document) string {
 	nameless := *d
 	nameless.Node.Name = ""
 	e := encoder{doc: &nameless}
-	text, err := marshal(e.section(reflect.ValueOf(&nameless).Elem(), ""))
-	if err != nil {
-		panic("BUG: " + err.Error()) // the tree is built here, from plain values
-	}
-	sum := sha256.Sum256(text)
-	key, err := pbkdf2.Key(sha256.New, string(sum[:]), []byte("sluice configuration hash 1"), hashRounds, 6)
+	h := sha256.New()
+	writeTree(h, e.section(reflect.ValueOf(&nameless).Elem(), ""))
+	key, err := pbkdf2.Key(sha256.New, string(h.Sum(nil)), []byte("sluice configuration hash 1"), hashRounds, 6)
 	if err != nil {
 		panic("BUG: " + err.Error()) // only for lengths that FIPS mode refuses
 	}
 	return hex.EncodeToString(key)
+}
+
+// writeTree writes n so that different trees give different bytes.
+func writeTree(w io.Writer, n *yaml.Node) {
+	fmt.Fprintf(w, "%d %d %d:%s", n.Kind, len(n.Content), len(n.Value), n.Value)
+	for _, child := range n.Content {
+		writeTree(w, child)
+	}
 }
 
 // encoder turns a document back into YAML.

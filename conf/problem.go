@@ -90,6 +90,9 @@ func (p Problem) MarshalJSON() ([]byte, error) {
 // Problems are all that is wrong with a document, in the order of the file.
 type Problems []Problem
 
+// MarshalJSON gives a list, also when there is nothing in it.
+func (ps Problems) MarshalJSON() ([]byte, error) { return json.Marshal(append([]Problem{}, ps...)) }
+
 // Err returns the errors among ps joined into one, or nil when there are only
 // warnings.
 func (ps Problems) Err() error {

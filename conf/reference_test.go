@@ -136,8 +136,8 @@ func (r *reference) typeName(t reflect.Type, f field) string {
 
 // defaultAndMeaning splits the sentence of f in what stands in its two columns.
 func defaultAndMeaning(f field) (value, meaning string) {
-	meaning = f.doc
-	if before, after, ok := strings.Cut(f.doc, "Default: "); ok {
+	meaning = literal(f.doc)
+	if before, after, ok := strings.Cut(meaning, "Default: "); ok {
 		meaning = strings.TrimSpace(before)
 		var more string
 		value, more, _ = strings.Cut(after, "; ")
@@ -147,7 +147,7 @@ func defaultAndMeaning(f field) (value, meaning string) {
 		}
 	}
 	if d, ok := defaults[f.owner+"."+f.key]; ok {
-		value = "`" + strings.Trim(d.value, `"`) + "`: " + d.reason
+		value = "`" + strings.Trim(d.value, `"`) + "`: " + literal(d.reason)
 	}
 	if f.need {
 		value = "required"
@@ -161,6 +161,11 @@ func defaultAndMeaning(f field) (value, meaning string) {
 		meaning += " **Accepted, but in this version " + f.soon + ".**"
 	}
 	return value, meaning
+}
+
+// literal keeps Markdown from taking text for its own marks.
+func literal(text string) string {
+	return strings.NewReplacer("*", `\*`, "_", `\_`, "<", "&lt;").Replace(text)
 }
 
 func bounds(f field) string {

@@ -26,6 +26,9 @@ func TestProblemsAsErrorsAndJSON(t *testing.T) {
 	if string(got) != want {
 		t.Errorf("JSON %s\nwant %s", got, want)
 	}
+	if none, err := json.Marshal(Problems(nil)); err != nil || string(none) != "[]" {
+		t.Errorf("no problems are %s in JSON, %v; want an empty list", none, err)
+	}
 	if err := (Problems{w}).Err(); err != nil {
 		t.Errorf("warnings alone are an error: %v", err)
 	}

@@ -233,7 +233,7 @@ func (s *Size) UnmarshalText(text []byte) (err error) {
 }
 
 // Rate is a number of events per second, written as 50/s, 600/m or 1000/h. It
-// is finite and greater than 0.
+// is from one in a million seconds to one per nanosecond.
 type Rate float64
 
 var rateUnits = []struct {
@@ -241,8 +241,12 @@ var rateUnits = []struct {
 	seconds float64
 }{{"s", 1}, {"m", 60}, {"h", 3600}, {"d", 86400}}
 
-// maxRate keeps a rate below one event per nanosecond, the limiter's clock tick.
-const maxRate = 1e9
+// A rate is at most one event per nanosecond, the limiter's clock tick, and at
+// least one in a million seconds, eleven days.
+const (
+	minRate = 1e-6
+	maxRate = 1e9
+)
 
 // ParseRate reads a number of events per s, m, h or d.
 func ParseRate(text string) (Rate, error) {
@@ -260,8 +264,8 @@ func ParseRate(text string) (Rate, error) {
 			continue
 		}
 		r := value / u.seconds
-		if r <= 0 || r > maxRate {
-			return 0, &valueError{fmt.Sprintf("%q is out of range", text), "write more than 0/s and at most 1000000000/s"}
+		if r < minRate || r > maxRate {
+			return 0, &valueError{fmt.Sprintf("%q is out of range", text), "write from 0.1/d to 1000000000/s"}
 		}
 		return Rate(r), nil
 	}

@@ -28,6 +28,10 @@ func (v *validator) limits() {
 	v.reference("limits.default_tier", l.DefaultTier, "tier", "tiers", tiers)
 }
 
+// maxRefill bounds how long a spent burst takes to come back, so that the
+// limiter's arithmetic in nanoseconds stays far from its edges.
+const maxRefill = 366 * Day
+
 // limit checks that a limit makes sense as a whole.
 func (v *validator) limit(path string, l *Limit) {
 	if l == nil || l.Burst == nil || l.Requests == 0 || l.Burst.Rate == 0 || v.broken(path) {
@@ -35,6 +39,10 @@ func (v *validator) limit(path string, l *Limit) {
 	}
 	if l.Burst.Size > l.Requests {
 		v.warnf(path+".burst.size", fmt.Sprintf("write at most %d", l.Requests), "the quota of %d requests ends before a burst of %d does", l.Requests, l.Burst.Size)
+	}
+	if refill := float64(l.Burst.Size) / l.Burst.Rate.PerSecond(); refill > maxRefill.Std().Seconds() {
+		v.errorf(v.eitherGiven(path+".burst.size", path+".burst.rate"), "write a smaller size or a higher rate", "a burst of %d takes longer than %v to come back at this rate", l.Burst.Size, maxRefill)
+		return
 	}
 	// What the burst lets through in one window; more of the quota is out of reach.
 	reach := l.Burst.Rate.PerSecond()*l.Per.Std().Seconds() + float64(l.Burst.Size)
