@@ -69,9 +69,8 @@ func (x *requestContext) Value(key any) any {
 	return net.Addr(x.conn.sock.LocalAddr())
 }
 
-// AfterFunc has f called in a goroutine of its own once the context has ended.
-// [context.AfterFunc] and the contexts derived from this one use it, instead of a
-// goroutine that waits for Done.
+// AfterFunc has f called in a goroutine of its own once the context has ended. The
+// contexts derived from this one use it, instead of a goroutine each that waits for Done.
 func (x *requestContext) AfterFunc(f func()) (stop func() bool) {
 	x.mu.Lock()
 	defer x.mu.Unlock()

@@ -31,7 +31,7 @@ func (w *watched) check() {
 	n, err := unix.Poll(w.polls, 0)
 	if err == nil && n > 0 {
 		for i, p := range w.polls {
-			gone := p.Revents&(unix.POLLHUP|unix.POLLERR) != 0
+			gone := p.Revents&(unix.POLLHUP|unix.POLLERR|unix.POLLNVAL) != 0
 			// A client may end its half behind the request. As in net/http, that is
 			// taken for going away, but not before the body has been read.
 			half := p.Revents&unix.POLLRDHUP != 0 && w.conns[i].bodyRead.Load()

@@ -137,7 +137,13 @@ func (r *registry) closeAll() {
 	r.ended = true
 	r.mu.Unlock()
 	r.wakeSweeper()
-	r.each(func(c *conn) { _ = c.transport().Close() }) // whoever uses it learns of it
+	r.each(func(c *conn) {
+		word := c.word.Load()
+		_ = c.transport().Close() // whoever uses it learns of it
+		if x := c.request.Load(); x != nil {
+			x.cancelIf(c, word) // and whoever does not
+		}
+	})
 }
 
 func (r *registry) stats() Stats {
