@@ -26,7 +26,7 @@ func (d *decoder) scalar(n *yaml.Node, v reflect.Value, path string, f field) bo
 		d.at(d.offsetPos(n, offset), path, fault.Message, fault.Hint)
 		return true
 	}
-	if used {
+	if used && t != secretType {
 		d.written[path] = n.Value
 	}
 	plain := n.Style&(yaml.SingleQuotedStyle|yaml.DoubleQuotedStyle|yaml.LiteralStyle|yaml.FoldedStyle) == 0

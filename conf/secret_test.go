@@ -57,6 +57,12 @@ func TestSecretIsNeverPrinted(t *testing.T) {
 // type of its own.
 func TestDocumentPrintsNoSecret(t *testing.T) {
 	d, _ := parseGood(t, "testdata/good/design.yaml")
+	withDefault := parseText(t, "admin: {token: \"${NOT_SET:-"+canary+canary+canary+"}\"}")
+	for _, verb := range []string{"%v", "%+v", "%#v"} {
+		if text := fmt.Sprintf(verb, withDefault); strings.Contains(text, canary) {
+			t.Errorf("%s prints the secret's default: %s", verb, text)
+		}
+	}
 	asJSON, err := json.Marshal(d)
 	if err != nil {
 		t.Fatal(err)
