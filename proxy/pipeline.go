@@ -145,9 +145,6 @@ func (g *Gateway) answerHealth(e *exchange) *refusal {
 func (g *Gateway) matchRoute(e *exchange) *refusal {
 	switch e.world.router.Match(e.origin.host, e.path, e.r.Method, e.r.Header, &e.match) {
 	case router.Found:
-		// The policies that matter before the caller is known are the same in
-		// all candidates; compile has seen to that.
-		e.route = e.world.routes[e.match.Candidates()[0]]
 		return nil
 	case router.MethodNotAllowed:
 		if e.world.cors != nil && preflight(e.r) {
@@ -171,33 +168,35 @@ func (g *Gateway) answerPreflight(e *exchange) *refusal {
 	return answered
 }
 
-// identify finds out who is calling, and with it the one route.
+// identify finds out who is calling, and with it the one route. Which of
+// several candidates answers may depend on the tenant, so a credential is looked
+// at when any of them wants one; what the chosen route demands is decided after.
 func (g *Gateway) identify(e *exchange) *refusal {
-	if e.route.auth != authNone {
-		if ref := g.authenticate(e, e.route.auth); ref != nil {
-			return ref
-		}
+	var wrong error
+	if g.anyWantsIdentity(e) {
+		e.identity, wrong = g.authenticate(e)
 	}
-	id, rec := e.identity, &e.record
-	rec.Auth = telemetry.AuthAnonymous
-	if id != nil {
-		rec.Auth, rec.Subject = id.Method, id.Subject
-		if id.Tenant != "" {
-			e.tenant = id.Tenant
-			e.tier = e.world.tierOf(id.Tier)
-			rec.Tenant, rec.TenantSource, rec.Tier = id.Tenant, id.TenantSource, e.tier.name
-		}
-	}
-	g.deps.Metrics.Authenticated(rec.Auth)
+	e.adoptTenant()
 	i, ok := e.match.Select(e.tenant, e.tierName())
-	if !ok {
+	if !ok && wrong == nil {
 		return refusedNoRoute
 	}
-	e.route = e.world.routes[i]
+	if ok {
+		e.route = e.world.routes[i]
+	}
+	switch {
+	case ok && e.route.auth == authNone: // credentials are not looked at
+		e.identity, e.tenant, e.tier = nil, "", nil
+	case wrong != nil:
+		g.deps.Metrics.AuthFailed(telemetry.AuthJWT, auth.Reason(wrong))
+		return refuseAuth(wrong)
+	case e.route.auth == authRequired && !e.identity.Authenticated(): // a tenant header is no credential
+		return refuseAuth(nil)
+	}
 	e.service = e.route.serviceFor(e.tenant, e.tierName())
-	rec.Route, rec.Service = e.route.name, e.service.Name()
-	if !id.HasAll(e.route.require) {
-		if id == nil {
+	g.recordIdentity(e)
+	if !e.identity.HasAll(e.route.require) {
+		if e.identity == nil {
 			return refuseAuth(nil)
 		}
 		return refuseAuth(e.route.insufficient)
@@ -205,24 +204,48 @@ func (g *Gateway) identify(e *exchange) *refusal {
 	return nil
 }
 
+func (g *Gateway) anyWantsIdentity(e *exchange) bool {
+	for _, i := range e.match.Candidates() {
+		if e.world.routes[i].auth != authNone {
+			return true
+		}
+	}
+	return false
+}
+
 // authenticate verifies the credential. An absent one differs from a wrong
-// one: optional routes take the first as anonymous and refuse the second.
-func (g *Gateway) authenticate(e *exchange, mode authMode) *refusal {
+// one: the first is nobody and no error.
+func (g *Gateway) authenticate(e *exchange) (*auth.Identity, error) {
+	var id *auth.Identity
 	token, present, err := auth.BearerToken(e.r.Header)
 	if err == nil && present {
-		e.identity, err = e.world.verifier.Verify(token, e.start)
-	}
-	if err == nil {
-		e.identity, err = e.world.verifier.ResolveTenant(e.identity, e.r.Header, e.origin.trusted)
+		id, err = e.world.verifier.Verify(token, e.start)
 	}
 	if err != nil {
-		g.deps.Metrics.AuthFailed(telemetry.AuthJWT, auth.Reason(err))
-		return refuseAuth(err)
+		return nil, err
 	}
-	if mode == authRequired && !e.identity.Authenticated() { // a tenant header is no credential
-		return refuseAuth(nil)
+	return e.world.verifier.ResolveTenant(id, e.r.Header, e.origin.trusted)
+}
+
+// adoptTenant takes tenant and tier from the identity.
+func (e *exchange) adoptTenant() {
+	if id := e.identity; id != nil && id.Tenant != "" {
+		e.tenant, e.tier = id.Tenant, e.world.tierOf(id.Tier)
 	}
-	return nil
+}
+
+// recordIdentity notes who is calling whom.
+func (g *Gateway) recordIdentity(e *exchange) {
+	rec := &e.record
+	rec.Route, rec.Service = e.route.name, e.service.Name()
+	rec.Auth = telemetry.AuthAnonymous
+	if id := e.identity; id != nil {
+		rec.Auth, rec.Subject = id.Method, id.Subject
+		if e.tenant != "" {
+			rec.Tenant, rec.TenantSource, rec.Tier = e.tenant, id.TenantSource, e.tier.name
+		}
+	}
+	g.deps.Metrics.Authenticated(rec.Auth)
 }
 
 // refuseAuth is the refusal of a credential, or of none when err is nil.

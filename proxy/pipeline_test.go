@@ -146,6 +146,41 @@ tiers: {standard: {requests: 3, per: 1h}, premium: {requests: 5, per: 1h}}
 	}
 }
 
+// Which route answers may depend on the tenant; what it demands must hold all
+// the same, whatever another candidate would have demanded.
+func TestEachRoutesOwnDemandHolds(t *testing.T) {
+	g := newRig(t, http.HandlerFunc(seen), `
+routes:
+  - {path: /api/items/*, service: app, tenants: [acme], auth: optional}
+  - {path: /api/*, service: app}
+  - {path: /open/items/*, service: app, tenants: [acme]}
+  - {path: /open/*, service: app, auth: none}
+`)
+	acme, globex := "Authorization: "+g.token(issuer.Claims{Tenant: "acme"}), "Authorization: "+g.token(issuer.Claims{Tenant: "globex"})
+	for _, c := range []struct {
+		path   string
+		header []string
+		status int
+		tenant string
+	}{
+		{"/api/items/x", nil, 401, ""},
+		{"/api/items/x", []string{"Authorization: Bearer wrong"}, 401, ""},
+		{"/api/items/x", []string{acme}, 200, "acme"},
+		{"/api/items/x", []string{globex}, 200, "globex"},
+		{"/open/items/x", nil, 200, ""},
+		{"/open/items/x", []string{"Authorization: Bearer wrong"}, 200, ""},
+		{"/open/items/x", []string{globex}, 200, ""},
+		{"/open/items/x", []string{acme}, 200, "acme"},
+	} {
+		a := g.get(c.path, c.header...)
+		if a.StatusCode != c.status {
+			t.Errorf("%s with %v: %d, want %d", c.path, c.header, a.StatusCode, c.status)
+		} else if c.status == 200 && a.seen(t).Get("X-Tenant-Id") != c.tenant {
+			t.Errorf("%s with %v: tenant %q, want %q", c.path, c.header, a.seen(t).Get("X-Tenant-Id"), c.tenant)
+		}
+	}
+}
+
 func TestTenantChoosesRouteAndService(t *testing.T) {
 	named := func(name string) http.HandlerFunc {
 		return func(w http.ResponseWriter, _ *http.Request) { w.Write([]byte(name)) }

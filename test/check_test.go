@@ -50,7 +50,7 @@ func TestCheckSaysEverythingThatIsWrong(t *testing.T) {
 	var got struct {
 		OK       bool
 		Problems []struct {
-			Line, Column             int
+			Line, Column            int
 			Severity, Message, Hint string
 		}
 	}

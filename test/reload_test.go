@@ -23,7 +23,7 @@ import (
 // publicConfig is a gateway without authentication before one upstream.
 const publicConfig = `
 node: {data_dir: "{{.Dir}}/data", drain_timeout: 3s}
-listeners: [{address: "{{.Listen}}"{{with .Listener}}, {{.}}{{end}}}]
+listeners: [{address: "{{.Listen}}"{{with .Listener}}, {{.}}{{end}}}{{with .Listeners}}, {{.}}{{end}}]
 admin: {address: "{{.Admin}}"}
 limits: {anonymous: {requests: 10000000, per: 1h}}
 services:
@@ -66,7 +66,7 @@ func TestReloadsLoseNothing(t *testing.T) {
 		io.WriteString(w, r.Header.Get("X-Marker"))
 	}))
 	defer up.Close()
-	vars := map[string]any{"Upstream": up.URL, "More": "", "Listener": ""}
+	vars := map[string]any{"Upstream": up.URL, "More": "", "Listener": "", "Listeners": ""}
 	g := testkit.StartGateway(t, publicConfig, vars)
 	client := g.Client(t)
 
@@ -174,7 +174,7 @@ func TestStopFinishesWhatIsUnderWay(t *testing.T) {
 		io.WriteString(w, "whole")
 	}))
 	defer up.Close()
-	g := testkit.StartGateway(t, publicConfig, map[string]any{"Upstream": up.URL, "More": "", "Listener": ""})
+	g := testkit.StartGateway(t, publicConfig, map[string]any{"Upstream": up.URL, "More": "", "Listener": "", "Listeners": ""})
 	answer := make(chan string, 1)
 	go func() {
 		r, err := g.Client(t).Try("GET", "/x")
