@@ -28,13 +28,13 @@ demo: build ## Run a gateway, an upstream and a token issuer on this machine; Ct
 test: lint unit integration ## Everything that must be green: lint, unit tests under the race detector, integration tests.
 
 .PHONY: unit
-unit: ## Unit tests, under the race detector and without it where allocations are counted.
-	$(GO) test -race -shuffle=on ./...
+unit: build ## Unit tests, under the race detector and without it where allocations are counted.
+	SLUICE_TEST_BINARY=$(CURDIR)/$(BIN)/sluice $(GO) test -race -shuffle=on ./...
 	$(GO) test -run 'Alloc' ./...
 
 .PHONY: integration
 integration: build ## The built binary against FastAPI on uvicorn and real clients.
-	$(GO) test -tags integration -count=1 -timeout 10m ./test/...
+	SLUICE_TEST_BINARY=$(CURDIR)/$(BIN)/sluice $(GO) test -tags integration -count=1 -timeout 10m ./test/...
 
 .PHONY: lint
 lint: ## vet, staticcheck, formatting, floors, tidy modules.

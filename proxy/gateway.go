@@ -37,7 +37,6 @@ type Gateway struct {
 	live      atomic.Pointer[snapshot]
 	exchanges sync.Pool // of *exchange
 	tunnels   tunnels
-	draining  atomic.Bool
 }
 
 // New returns a gateway without a configuration: until the first Apply it

@@ -13,6 +13,7 @@ import (
 	"os/exec"
 	"os/signal"
 	"path/filepath"
+	"runtime"
 	"strconv"
 	"strings"
 	"syscall"
@@ -258,16 +259,26 @@ func (d *demo) startGateway(failed chan<- error) (*child, error) {
 	cmd := exec.Command(self, "serve", "--config", path)
 	cmd.Stdout, cmd.Stderr = log, log
 	cmd.SysProcAttr = dieWithParent()
-	if err := cmd.Start(); err != nil {
-		return nil, fmt.Errorf("start the gateway: %w", err)
-	}
 	c := &child{cmd: cmd, done: make(chan struct{})}
+	started := make(chan error)
 	go func() {
+		// The kernel tells a child that its parent died when the thread that
+		// started it ends; so that thread stays, as long as the child does.
+		runtime.LockOSThread()
+		defer runtime.UnlockOSThread()
+		err := cmd.Start()
+		started <- err
+		if err != nil {
+			return
+		}
 		defer close(c.done)
 		if err := cmd.Wait(); err != nil {
 			failed <- fmt.Errorf("the gateway ended (%w); its log is %s", err, log.Name())
 		}
 	}()
+	if err := <-started; err != nil {
+		return nil, fmt.Errorf("start the gateway: %w", err)
+	}
 	return c, nil
 }
 
