@@ -1,0 +1,119 @@
+package core
+
+// Holder is one key at a replica: the rights in its hands and its own uses. It
+// is what a node keeps of a key whose authority is elsewhere.
+//
+// Invariant, after every method: Tokens is not negative, and Tokens plus the uses
+// that the authority has not been told of is at most what the authority's row
+// says that the replica holds, whatever happened to the messages.
+//
+// The zero Holder, given a name, holds nothing. One goroutine at a time.
+type Holder struct {
+	Self  Replica
+	Epoch uint64
+
+	granted  int64 // as far as replies have said
+	spent    int64 // all uses, reported or not
+	returned int64
+	acked    int64 // of spent, what a reply has confirmed
+	seq      uint64
+	asked    int64 // spent, as the Take of seq had it
+	log      Log   // own uses inside the window
+	gone     bool
+}
+
+// Tokens is how many rights can be spent now.
+func (h *Holder) Tokens() int64 {
+	if h.gone {
+		return 0
+	}
+	return h.granted - h.spent - h.returned
+}
+
+// Row is what the holder knows of its dealings with the authority.
+func (h *Holder) Row() Row {
+	return Row{Granted: h.granted, Settled: h.spent, Returned: h.returned}
+}
+
+// Gone reports whether the authority has reclaimed what the replica held.
+func (h *Holder) Gone() bool { return h.gone }
+
+// Spend uses n rights during the tick now; false, and nothing, when there are
+// fewer.
+func (h *Holder) Spend(now Stamp, n int64, most int) bool {
+	if n > h.Tokens() {
+		return false
+	}
+	h.spent += n
+	h.log.Add(now+1, uint32(n), most)
+	return true
+}
+
+// Expire forgets own uses that have left the window.
+func (h *Holder) Expire(now Stamp, l Limit) { h.log.Expire(now, l.Span) }
+
+// Recall gives back rights: all when the holder is idle, else half, rounded up.
+// The next Take says so. It returns how many.
+func (h *Holder) Recall(idle bool) int64 {
+	n := h.Tokens()
+	if !idle {
+		n = (n + 1) / 2
+	}
+	h.returned += n
+	return n
+}
+
+// Take makes the next message to the authority. It reports every use that no
+// reply has confirmed; sending it again, or the next one instead, is safe.
+func (h *Holder) Take(now Stamp, want int64) Take {
+	h.seq++
+	h.asked = h.spent
+	return h.message(now, h.spent-h.acked, want)
+}
+
+// Present makes a message with the whole window, for an authority that may know
+// nothing.
+func (h *Holder) Present(now Stamp) Take {
+	h.seq++
+	h.asked = h.spent
+	return h.message(now, h.log.Used(), 0)
+}
+
+// message is the row and the newest n uses, oldest first.
+func (h *Holder) message(now Stamp, n, want int64) Take {
+	t := Take{From: h.Self, Epoch: h.Epoch, Seq: h.seq, Row: h.Row(), Want: want}
+	runs := h.log.Runs()
+	first := len(runs)
+	for have := int64(0); first > 0 && have < n; first-- {
+		have += int64(runs[first-1].N)
+	}
+	for _, r := range runs[first:] {
+		age := now - r.At
+		if now.Before(r.At) {
+			age = 0 // the use is of the tick that has not ended
+		}
+		t.Uses = append(t.Uses, Uses{Age: age, N: int64(r.N)})
+	}
+	return t
+}
+
+// Apply takes over a reply. Replies may come late, twice or out of order: Granted
+// only grows, and only the reply to the last Take confirms what it reported. One
+// of an older epoch is ignored.
+func (h *Holder) Apply(r Reply) {
+	switch {
+	case r.To != h.Self || r.Epoch < h.Epoch:
+		return
+	case r.Verdict == Reclaimed:
+		h.gone = true
+		return
+	case r.Verdict == OtherEpoch:
+		// Nothing that the old authority confirmed binds the new one.
+		h.Epoch, h.acked = r.Epoch, h.spent-h.log.Used()
+		return
+	}
+	h.granted = max(h.granted, r.Granted)
+	if r.Seq == h.seq {
+		h.acked = max(h.acked, h.asked)
+	}
+}

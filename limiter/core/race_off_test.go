@@ -1,0 +1,9 @@
+//go:build !race
+
+package core
+
+// What the model explores: states of each exhaustive search, and random walks.
+const (
+	modelStates = 150_000
+	modelWalks  = 1500
+)
