@@ -28,7 +28,9 @@ func TestConnectionClosedWhileIdleIsReplaced(t *testing.T) {
 			out = post(strings.NewReader("x"), 1)
 		}
 		if i%4 == 3 {
-			out.BodyLength = -1 // cannot be sent twice: the probe must find out
+			out.BodyLength = -1 // cannot be sent twice
+		}
+		if i%2 == 1 { // the end has come: the probe must find out. A GET runs into it
 			eventually(t, "the end of the connection has come", func() bool {
 				c := e.pool.take()
 				if c == nil {
@@ -115,20 +117,20 @@ func TestHalfClosedConnectionIsFoundByTheProbe(t *testing.T) {
 }
 
 func TestUnaskedBytesEndAConnection(t *testing.T) {
-	spoke := make(chan bool, 1)
+	speak, spoken := make(chan bool), make(chan bool)
 	e := endpointOf(t, script(t, func(n int, c *net.TCPConn, r *bufio.Reader) {
 		for readRequest(r) != nil {
 			io.WriteString(c, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
 			if n == 0 {
-				<-spoke
+				<-speak
 				io.WriteString(c, "HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\npoison")
-				spoke <- true
+				spoken <- true
 			}
 		}
 	}))
 	fetch(t, e, get("/"))
-	spoke <- true
-	<-spoke
+	speak <- true
+	<-spoken
 	c := e.pool.take()
 	eventually(t, "the bytes have come", func() bool { return c.probe() != nil })
 	e.pool.put(c)
