@@ -4,6 +4,8 @@ import (
 	"maps"
 	"sync"
 	"sync/atomic"
+
+	"github.com/VictoriaMetrics/metrics"
 )
 
 // bounded is a map that only grows, up to a limit: a key over the limit gets
@@ -14,15 +16,15 @@ type bounded[K comparable, V any] struct {
 	limit   int
 	make    func(K) *V
 	restKey K
-	rest    *V            // shared by what is over the limit, and by restKey itself
-	over    atomic.Uint64 // look-ups that were over the limit
+	rest    *V               // shared by what is over the limit, and by restKey itself
+	over    *metrics.Counter // look-ups that were over the limit
 
 	m  atomic.Pointer[map[K]*V]
 	mu sync.Mutex // held while replacing m
 }
 
-func newBounded[K comparable, V any](limit int, restKey K, make func(K) *V) *bounded[K, V] {
-	b := &bounded[K, V]{limit: limit, make: make, restKey: restKey, rest: make(restKey)}
+func newBounded[K comparable, V any](limit int, restKey K, over *metrics.Counter, make func(K) *V) *bounded[K, V] {
+	b := &bounded[K, V]{limit: limit, make: make, restKey: restKey, rest: make(restKey), over: over}
 	b.m.Store(&map[K]*V{})
 	return b
 }
@@ -40,7 +42,7 @@ func (b *bounded[K, V]) insert(k K) *V {
 	}
 	// When full, answer without the lock: an attack with many keys must not queue here.
 	if len(*b.m.Load()) >= b.limit {
-		b.over.Add(1)
+		b.over.Inc()
 		return b.rest
 	}
 	b.mu.Lock()
@@ -50,7 +52,7 @@ func (b *bounded[K, V]) insert(k K) *V {
 		return v
 	}
 	if len(old) >= b.limit {
-		b.over.Add(1)
+		b.over.Inc()
 		return b.rest
 	}
 	next := maps.Clone(old)

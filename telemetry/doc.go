@@ -3,9 +3,10 @@
 //
 //	              ┌─ AccessLog ── shards ── writer goroutine ── file, stdout
 //	one request ──┤
-//	              └─ Metrics ──── stripes ──┐
-//	                                        ├── WriteTo: /metrics
-//	other rooms' Stats ── Collect ──────────┘
+//	              └─ Metrics ─┬── cells, a copy per stripe ──┐
+//	                          └── the Set's own counters ────┤
+//	other rooms' Stats ── Collect ───────────────────────────┼── Set.WritePrometheus: /metrics
+//	Go runtime, process ── the library's writers ────────────┘
 //	warnings ── Throttle ── slog
 //
 // # Invariants
@@ -22,8 +23,8 @@
 //     that callers bring, the tenant, is capped; what is over the cap counts
 //     as "other".
 //  5. A histogram's _count is the sum of its buckets at every scrape.
-//  6. Every metric has its row in [Families], which is where
-//     its help, type, labels and docs/metrics.md come from.
+//  6. Every metric of ours has its row in [Families], which is where its help,
+//     type, labels and docs/metrics.md come from.
 //
 // # Concurrency
 //
@@ -32,6 +33,28 @@
 // striper), so that cores do not pass cache lines to each other. A stripe may
 // be shared for a moment after a garbage collection or a migration, which
 // costs time and never a count.
+//
+// # What the library counts, and what cells do
+//
+// The registry is a Set of VictoriaMetrics/metrics, one for each [Metrics]. Its
+// counters and gauges hold what is counted now and then, and what is one
+// addition a request. Its histogram is guarded by one mutex that all
+// processors share, which the hot path must not have, and [Metrics.Observe]
+// adds to five of them: these, and the counters beside them, are cells of our
+// own, rendered by a writer registered with the Set.
+//
+//	ns                                       1 processor   2 processors
+//	Observe, five histograms in cells             27            24
+//	the same in the library's                     27            53
+//	one addition to the library's counter          2.4           7.7
+//	one to a cell, stripe and label look-up        7.4          14
+//
+// Medians of BenchmarkObserve, BenchmarkObserveLibrary, BenchmarkCounterLibrary
+// and BenchmarkDecided, 100 runs of 20,000 (2 vCPUs, AMD EPYC, Go 1.26,
+// November 2026; a machine with other work, so that single runs differ by half).
+// The third and fourth line are why a counter is the library's
+// unless one request adds to several things at once, or, as with limit
+// decisions, most combinations of its labels never occur and must not be series.
 //
 // # Failure
 //
@@ -46,6 +69,6 @@
 //
 // # Sources
 //
-// RFC 8259 (JSON), RFC 3339 (time), W3C Trace Context level 2, the Prometheus
+// github.com/VictoriaMetrics/metrics, RFC 8259 (JSON), RFC 3339 (time), W3C Trace Context level 2, the Prometheus
 // text exposition format 0.0.4, POSIX write and PIPE_BUF, the ULID text form.
 package telemetry

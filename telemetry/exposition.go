@@ -14,7 +14,8 @@ const MetricsContentType = "text/plain; version=0.0.4; charset=utf-8"
 
 // Emit reports one sample of a gauge or counter of [Families]. Label values are
 // in the order of the family's Labels. Samples of a counter with equal labels
-// are added up; of a gauge, the last one counts.
+// are added up; of a gauge, the last one counts. A family that Metrics counts
+// itself takes no samples from elsewhere: emitting one is a bug, and panics.
 type Emit func(name string, value float64, labels ...string)
 
 // Collect registers f to be called at every scrape: that is how other rooms'
@@ -26,18 +27,45 @@ func (m *Metrics) Collect(f func(emit Emit)) {
 }
 
 // WriteTo writes everything in the Prometheus text format, version 0.0.4, each
-// family in one piece with its help and type, in a stable order.
+// family in one piece, in a stable order; those of [Families] with their help
+// and type.
 func (m *Metrics) WriteTo(w io.Writer) (int64, error) {
+	var samples, b bytes.Buffer
+	m.set.WritePrometheus(&samples)
+	describe(&b, samples.Bytes())
+	return b.WriteTo(w)
+}
+
+// describe copies the samples and puts each family's help and type before its
+// first one. The library does so only by a switch for the whole process
+// (ExposeMetadata), with empty help, and with types that promtool objects to.
+func describe(b *bytes.Buffer, samples []byte) {
+	var last []byte // name on the line before
+	var open string // family that was described last
+	for line := range bytes.Lines(samples) {
+		name := line[:max(0, bytes.IndexAny(line, "{ "))]
+		if !bytes.Equal(name, last) {
+			last = name
+			if f, ok := familyOfSample(string(name)); ok && f.Name != open {
+				open = f.Name
+				fmt.Fprintf(b, "# HELP %s %s\n# TYPE %s %s\n", f.Name, helpEscaper.Replace(f.Help), f.Name, f.Type)
+			}
+		}
+		b.Write(line)
+	}
+}
+
+// writeSamples writes what is kept in cells and what the collectors emit.
+func (m *Metrics) writeSamples(w io.Writer) {
 	s := make(scrape)
 	m.gather(s)
-	gatherProcess(s, m.started)
 	m.mu.Lock()
 	collectors := slices.Clone(m.collectors)
 	m.mu.Unlock()
 	for _, f := range collectors {
 		f(s.emit)
 	}
-	return s.writeTo(w)
+	s.writeTo(w)
 }
 
 // scrape collects the samples of one scrape by family.
@@ -56,6 +84,9 @@ type histogram struct {
 }
 
 func (s scrape) emit(name string, value float64, labels ...string) {
+	if slices.Contains(ownFamilies, name) {
+		panic("BUG: metric " + name + " is counted by Metrics itself")
+	}
 	s.add(name, sample{labels: labels, value: value})
 }
 
@@ -107,7 +138,6 @@ func (m *Metrics) gather(s scrape) {
 	})
 	m.services.all(func(v *ServiceMetrics) {
 		s.histogram("sluice_upstream_seconds", requestSeconds, &v.cells, 0, v.name)
-		s.nonzero("sluice_retries_total", v.retries.Load(), v.name)
 	})
 	m.listeners.all(func(l *ListenerMetrics) {
 		s.histogram("sluice_overhead_seconds", overheadSeconds, &l.cells, 0, l.name)
@@ -124,36 +154,13 @@ func (m *Metrics) gather(s scrape) {
 			}
 		}
 	})
-	for i, method := range authMethods {
-		s.nonzero("sluice_auth_total", m.auth.sum(i), method)
-	}
-	m.failures.all(func(f *failureCount) {
-		s.nonzero("sluice_auth_failures_total", f.n.Load(), f.key.method, f.key.reason)
-	})
-	// Zeros too: an alert on the increase needs the series from the start.
-	for name, over := range map[string]uint64{
-		"sluice_requests_total":        m.routes.over.Load(),
-		"sluice_request_seconds":       m.perRoute.over.Load(),
-		"sluice_upstream_seconds":      m.services.over.Load(),
-		"sluice_overhead_seconds":      m.listeners.over.Load(),
-		"sluice_tenant_requests_total": m.tenants.over.Load(),
-		"sluice_limit_decisions_total": m.policies.over.Load(),
-		"sluice_auth_failures_total":   m.failures.over.Load(),
-	} {
-		s.emit("sluice_series_capped_total", float64(over), name)
-	}
-	s.emit("sluice_build_info", 1, buildInfo(m.version)...)
 }
 
-func (s scrape) writeTo(w io.Writer) (int64, error) {
+func (s scrape) writeTo(w io.Writer) {
 	var b bytes.Buffer
 	for _, f := range families {
 		samples := s[f.Name]
-		if len(samples) == 0 {
-			continue
-		}
 		slices.SortStableFunc(samples, func(x, y sample) int { return slices.Compare(x.labels, y.labels) })
-		fmt.Fprintf(&b, "# HELP %s %s\n# TYPE %s %s\n", f.Name, helpEscaper.Replace(f.Help), f.Name, f.Type)
 		for i, x := range samples {
 			if i+1 < len(samples) && slices.Equal(x.labels, samples[i+1].labels) {
 				if f.Type == typeCounter {
@@ -164,28 +171,19 @@ func (s scrape) writeTo(w io.Writer) (int64, error) {
 			x.writeTo(&b, f)
 		}
 	}
-	return b.WriteTo(w)
+	_, _ = b.WriteTo(w) // a buffer of WriteTo's
 }
 
 func (x *sample) writeTo(b *bytes.Buffer, f Family) {
-	var labels strings.Builder
-	for i, name := range f.Labels {
-		if i > 0 {
-			labels.WriteByte(',')
-		}
-		labels.WriteString(name)
-		labels.WriteString(`="`)
-		labels.WriteString(labelEscaper.Replace(strings.ToValidUTF8(x.labels[i], "\uFFFD")))
-		labels.WriteByte('"')
-	}
+	labels := appendLabels(nil, f.Labels, x.labels)
 	line := func(suffix, le, value string) {
 		b.WriteString(f.Name)
 		b.WriteString(suffix)
-		if labels.Len() > 0 || le != "" {
+		if len(labels) > 0 || le != "" {
 			b.WriteByte('{')
-			b.WriteString(labels.String())
+			b.Write(labels)
 			if le != "" {
-				if labels.Len() > 0 {
+				if len(labels) > 0 {
 					b.WriteByte(',')
 				}
 				b.WriteString(`le="` + le + `"`)
@@ -211,6 +209,28 @@ func (x *sample) writeTo(b *bytes.Buffer, f Family) {
 	}
 	line("_sum", "", number(x.hist.sum))
 	line("_count", "", strconv.FormatUint(total, 10))
+}
+
+// seriesName returns the name under which the Set keeps a series of the family.
+func seriesName(name string, values ...string) string {
+	f, ok := family(name)
+	if !ok || len(f.Labels) != len(values) || !slices.Contains(ownFamilies, name) {
+		panic(fmt.Sprintf("BUG: metric %s%q is not one of the Set's, or not like this", name, values))
+	}
+	return f.Name + "{" + string(appendLabels(nil, f.Labels, values)) + "}"
+}
+
+// appendLabels appends name="value" pairs, escaped as the text format wants.
+func appendLabels(b []byte, names, values []string) []byte {
+	for i, name := range names {
+		if i > 0 {
+			b = append(b, ',')
+		}
+		b = append(append(b, name...), `="`...)
+		b = append(b, labelEscaper.Replace(strings.ToValidUTF8(values[i], "\uFFFD"))...)
+		b = append(b, '"')
+	}
+	return b
 }
 
 // number prints counts and Unix times as integers, as people read them.

@@ -1,6 +1,9 @@
 package telemetry
 
-import "slices"
+import (
+	"slices"
+	"strings"
+)
 
 // Family describes one metric: what /metrics says of it, and its row in
 // docs/metrics.md.
@@ -11,8 +14,9 @@ type Family struct {
 	Help   string // one sentence
 }
 
-// Families returns every metric, by name. One that is not here cannot be
-// exported.
+// Families returns every metric of sluice's own, by name; one that is not here
+// cannot be exported. Those of the Go runtime and of the process (go_, process_)
+// come from the library, under the names that it gives them.
 func Families() []Family { return slices.Clone(families) }
 
 const (
@@ -24,23 +28,6 @@ const (
 // families is sorted by name. To add a metric that another room counts, add its
 // row and emit it from a collector ([Metrics.Collect]).
 var families = []Family{
-	{"go_gc_cycles_total", typeCounter, nil, "Garbage collections."},
-	{"go_gc_heap_goal_bytes", typeGauge, nil, "Heap size at which the next garbage collection ends."},
-	{"go_gc_memory_limit_bytes", typeGauge, nil, "Memory limit of the Go runtime (GOMEMLIMIT)."},
-	{"go_gc_pauses_seconds", typeHistogram, nil, "Stop-the-world pauses of the garbage collector; the sum is an estimate."},
-	{"go_goroutines", typeGauge, nil, "Goroutines."},
-	{"go_heap_allocated_bytes_total", typeCounter, nil, "Bytes ever allocated on the heap."},
-	{"go_heap_live_bytes", typeGauge, nil, "Heap memory that the last garbage collection found in use."},
-	{"go_heap_objects_bytes", typeGauge, nil, "Heap memory held by objects, in use or not yet collected."},
-	{"go_maxprocs", typeGauge, nil, "Processors that Go code may run on at once (GOMAXPROCS)."},
-	{"go_memory_mapped_bytes", typeGauge, nil, "Memory that the Go runtime has mapped, all classes together."},
-	{"go_sched_latencies_seconds", typeHistogram, nil, "How long goroutines were ready before they ran; the sum is an estimate."},
-	{"process_cpu_seconds_total", typeCounter, nil, "Processor time used, user and system."},
-	{"process_max_fds", typeGauge, nil, "Open file descriptors that the process may have."},
-	{"process_open_fds", typeGauge, nil, "Open file descriptors."},
-	{"process_resident_memory_bytes", typeGauge, nil, "Resident memory."},
-	{"process_start_time_seconds", typeGauge, nil, "Unix time at which the process started."},
-	{"process_virtual_memory_bytes", typeGauge, nil, "Virtual memory."},
 	{"sluice_auth_failures_total", typeCounter, []string{"method", "reason"}, "Credentials that were refused."},
 	{"sluice_auth_total", typeCounter, []string{"method"}, "Requests by how the caller was identified: jwt, key or anonymous."},
 	{"sluice_build_info", typeGauge, []string{"version", "revision", "go"}, "Always 1; the labels say what this binary was built from."},
@@ -63,7 +50,30 @@ var families = []Family{
 	{"sluice_tenant_requests_total", typeCounter, []string{"tenant", "class"}, "Requests by tenant and status class; tenants over the cap count as other."},
 	{"sluice_upstream_inflight", typeGauge, []string{"service", "upstream"}, "Exchanges under way with the upstream."},
 	{"sluice_upstream_seconds", typeHistogram, []string{"service"}, "Time spent waiting for the service, all tries together."},
-	{"sluice_upstream_state", typeGauge, []string{"service", "upstream", "state"}, "1 for the state that the upstream is in: up, down, ejected or draining."},
+	{"sluice_upstream_state", typeGauge, []string{"service", "upstream", "state"}, "1 for the state that the upstream is in: healthy, unhealthy or ejected."},
+}
+
+// ownFamilies are those that the Set keeps as counters and gauges of its own.
+var ownFamilies = []string{
+	"sluice_auth_failures_total",
+	"sluice_auth_total",
+	"sluice_build_info",
+	"sluice_retries_total",
+	"sluice_series_capped_total",
+}
+
+// familyOfSample returns the family that a sample of that name belongs to.
+func familyOfSample(name string) (Family, bool) {
+	if f, ok := family(name); ok {
+		return f, true
+	}
+	for _, suffix := range []string{"_bucket", "_sum", "_count"} {
+		if base, ok := strings.CutSuffix(name, suffix); ok {
+			f, ok := family(base)
+			return f, ok && f.Type == typeHistogram
+		}
+	}
+	return Family{}, false
 }
 
 func family(name string) (Family, bool) {

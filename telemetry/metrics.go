@@ -2,9 +2,12 @@ package telemetry
 
 import (
 	"slices"
+	"strings"
 	"sync"
-	"sync/atomic"
 	"time"
+	"unicode/utf8"
+
+	"github.com/VictoriaMetrics/metrics"
 )
 
 // MetricsOptions bounds the number of series. Zero fields take the defaults.
@@ -29,12 +32,15 @@ const (
 	none  = "none"
 )
 
-// Metrics counts what this process does, and renders it for Prometheus.
+// Metrics counts what this process does, and renders it for Prometheus. What is
+// counted now and then is a counter of set; what several additions of every
+// request count is kept in cells, which set renders beside its own.
 //
 // Handles ([RouteMetrics] and its siblings) are looked up when a configuration
 // is compiled and kept in its snapshot; the same name gives the same handle, so
 // counts go on across reloads. A request then costs one [Metrics.Observe].
 type Metrics struct {
+	set     *metrics.Set
 	stripes *striper
 
 	routes    *bounded[routeKey, RouteMetrics]
@@ -43,12 +49,10 @@ type Metrics struct {
 	listeners *bounded[string, ListenerMetrics]
 	tenants   *bounded[string, TenantMetrics]
 	policies  *bounded[string, PolicyMetrics]
-	failures  *bounded[authFailure, failureCount]
+	failures  *bounded[authFailure, metrics.Counter]
 
 	unrouted *RouteMetrics
-	started  time.Time
-	version  string
-	auth     cells // one counter for each of authMethods
+	auth     []*metrics.Counter // one for each of authMethods
 
 	mu         sync.Mutex
 	collectors []func(Emit) // guarded by mu
@@ -64,32 +68,50 @@ func newMetrics(o MetricsOptions, stripes *striper) *Metrics {
 	if o.MaxNames <= 0 {
 		o.MaxNames = 5000
 	}
-	m := &Metrics{stripes: stripes, started: time.Now(), version: o.Version}
+	m := &Metrics{set: metrics.NewSet(), stripes: stripes}
 	n := m.stripes.stripes
-	m.perRoute = newBounded(o.MaxNames, other, func(route string) *routeCells {
+	m.perRoute = newBounded(o.MaxNames, other, m.capped("sluice_request_seconds"), func(route string) *routeCells {
 		return &routeCells{route, newCells(n, routeSlots)}
 	})
-	m.routes = newBounded(o.MaxNames, routeKey{other, other}, func(k routeKey) *RouteMetrics {
+	m.routes = newBounded(o.MaxNames, routeKey{other, other}, m.capped("sluice_requests_total"), func(k routeKey) *RouteMetrics {
 		return &RouteMetrics{k, m.perRoute.get(k.route), newCells(n, len(methods)*len(classes))}
 	})
-	m.services = newBounded(o.MaxNames, other, func(name string) *ServiceMetrics {
-		return &ServiceMetrics{name: name, cells: newCells(n, requestSeconds.slots())}
+	m.services = newBounded(o.MaxNames, other, m.capped("sluice_upstream_seconds"), func(name string) *ServiceMetrics {
+		return &ServiceMetrics{name, newCells(n, requestSeconds.slots()), m.counter("sluice_retries_total", name)}
 	})
-	m.listeners = newBounded(o.MaxNames, other, func(name string) *ListenerMetrics {
+	m.listeners = newBounded(o.MaxNames, other, m.capped("sluice_overhead_seconds"), func(name string) *ListenerMetrics {
 		return &ListenerMetrics{name, newCells(n, overheadSeconds.slots())}
 	})
-	m.tenants = newBounded(o.MaxTenants, other, func(name string) *TenantMetrics {
+	m.tenants = newBounded(o.MaxTenants, other, m.capped("sluice_tenant_requests_total"), func(name string) *TenantMetrics {
 		return &TenantMetrics{name, newCells(n, len(classes))}
 	})
-	m.policies = newBounded(o.MaxNames, other, func(name string) *PolicyMetrics {
+	m.policies = newBounded(o.MaxNames, other, m.capped("sluice_limit_decisions_total"), func(name string) *PolicyMetrics {
 		return &PolicyMetrics{m.stripes, name, newCells(n, len(limitResults)*len(zones))}
 	})
-	m.failures = newBounded(maxAuthFailures, authFailure{other, other}, func(k authFailure) *failureCount {
-		return &failureCount{key: k}
+	m.failures = newBounded(maxAuthFailures, authFailure{other, other}, m.capped("sluice_auth_failures_total"), func(k authFailure) *metrics.Counter {
+		return m.counter("sluice_auth_failures_total", k.method, k.reason)
 	})
 	m.unrouted = m.Route(none, none)
-	m.auth = newCells(n, len(authMethods))
+	for _, method := range authMethods {
+		m.auth = append(m.auth, m.counter("sluice_auth_total", method))
+	}
+	m.set.NewGauge(seriesName("sluice_build_info", buildInfo(o.Version)...), nil).Set(1)
+
+	m.set.RegisterMetricsWriter(m.writeSamples)
+	m.set.RegisterMetricsWriter(metrics.WriteProcessMetrics)
+	m.set.RegisterMetricsWriter(metrics.WriteFDMetrics)
 	return m
+}
+
+// counter returns the Set's counter of that family and label values.
+func (m *Metrics) counter(family string, values ...string) *metrics.Counter {
+	return m.set.GetOrCreateCounter(seriesName(family, values...))
+}
+
+// capped counts the look-ups of family that were over its cap. It is there from
+// the start, because an alert on the increase needs the zero.
+func (m *Metrics) capped(family string) *metrics.Counter {
+	return m.counter("sluice_series_capped_total", family)
 }
 
 type routeKey struct{ route, service string }
@@ -119,11 +141,11 @@ var (
 type ServiceMetrics struct {
 	name    string
 	cells   cells // upstream_seconds
-	retries atomic.Uint64
+	retries *metrics.Counter
 }
 
 // Retried counts a try after the first one.
-func (s *ServiceMetrics) Retried() { s.retries.Add(1) }
+func (s *ServiceMetrics) Retried() { s.retries.Inc() }
 
 // ListenerMetrics measures what sluice adds to the requests of one listener.
 type ListenerMetrics struct {
@@ -155,36 +177,41 @@ func (p *PolicyMetrics) Decided(result, zone string) {
 // route that chooses between services has one handle for each. Look it up when
 // compiling, not for each request.
 func (m *Metrics) Route(route, service string) *RouteMetrics {
-	return m.routes.get(routeKey{route, service})
+	return m.routes.get(routeKey{labelText(route), labelText(service)})
 }
 
 // Unrouted returns the handle of requests that no route matched.
 func (m *Metrics) Unrouted() *RouteMetrics { return m.unrouted }
 
 // Service returns the handle of a service.
-func (m *Metrics) Service(name string) *ServiceMetrics { return m.services.get(name) }
+func (m *Metrics) Service(name string) *ServiceMetrics { return m.services.get(labelText(name)) }
 
 // Listener returns the handle of a listener, named by its address as configured.
-func (m *Metrics) Listener(name string) *ListenerMetrics { return m.listeners.get(name) }
+func (m *Metrics) Listener(name string) *ListenerMetrics { return m.listeners.get(labelText(name)) }
 
 // Policy returns the handle of a limit policy, named by its id.
-func (m *Metrics) Policy(id string) *PolicyMetrics { return m.policies.get(id) }
+func (m *Metrics) Policy(id string) *PolicyMetrics { return m.policies.get(labelText(id)) }
+
+// labelText returns s as the label value that it becomes, so that one series has one
+// handle.
+func labelText(s string) string { return strings.ToValidUTF8(s, "\uFFFD") }
 
 // Tenant returns the handle of a tenant, or that of all others once there are
-// too many. It takes no lock for a tenant that is known and may be called for
+// too many or when name is too long or not UTF-8. It takes no lock for a tenant that is known and may be called for
 // each request; pass it only tenants of verified credentials.
 func (m *Metrics) Tenant(name string) *TenantMetrics {
-	if len(name) > maxTenantName {
-		m.tenants.over.Add(1)
+	if len(name) > maxTenantName || !utf8.ValidString(name) {
+		m.tenants.over.Inc()
 		return m.tenants.rest
 	}
 	return m.tenants.get(name)
 }
 
 // Authenticated counts a request by how its caller was identified: [AuthJWT] or
-// one of its siblings.
+// one of its siblings. It is one addition a request, for which a counter that
+// the processors share costs less than choosing a stripe does (doc.go).
 func (m *Metrics) Authenticated(method string) {
-	m.auth.add(m.stripes.stripe(), indexOf(authMethods, method), 1)
+	m.auth[indexOf(authMethods, method)].Inc()
 }
 
 // maxAuthFailures bounds the pairs of method and reason.
@@ -192,15 +219,10 @@ const maxAuthFailures = 64
 
 type authFailure struct{ method, reason string }
 
-type failureCount struct {
-	key authFailure
-	n   atomic.Uint64
-}
-
 // AuthFailed counts a refused credential. Reason is one of a closed set of
 // words, never a part of the credential.
 func (m *Metrics) AuthFailed(method, reason string) {
-	m.failures.get(authFailure{method, reason}).n.Add(1)
+	m.failures.get(authFailure{labelText(method), labelText(reason)}).Inc()
 }
 
 // Observation is what the metrics keep of one finished request.

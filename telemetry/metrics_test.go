@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
-	"runtime/metrics"
 	"slices"
 	"strconv"
 	"strings"
@@ -25,32 +24,48 @@ func scrapeText(t *testing.T, m *Metrics) map[string]float64 {
 		t.Fatalf("WriteTo: %d of %d bytes, %v", n, b.Len(), err)
 	}
 	var (
-		values = make(map[string]float64)
-		seen   = make(map[string]bool)
-		open   string
+		values    = make(map[string]float64)
+		described = make(map[string]bool)
+		ended     = make(map[string]bool) // families that another has followed
+		last      string
 	)
 	for sc := bufio.NewScanner(&b); sc.Scan(); {
 		line := sc.Text()
 		if rest, ok := strings.CutPrefix(line, "# HELP "); ok {
-			open, _, _ = strings.Cut(rest, " ")
-			if seen[open] {
-				t.Errorf("family %s comes in two pieces", open)
+			name, _, _ := strings.Cut(rest, " ")
+			if described[name] {
+				t.Errorf("family %s is described twice", name)
 			}
-			seen[open] = true
-			continue
-		}
-		if strings.HasPrefix(line, "# TYPE "+open+" ") {
+			described[name] = true
+			sc.Scan()
+			if f, _ := family(name); sc.Text() != "# TYPE "+name+" "+f.Type {
+				t.Errorf("the help of %s is followed by %q", name, sc.Text())
+			}
 			continue
 		}
 		i := strings.LastIndexByte(line, ' ')
 		v, err := strconv.ParseFloat(line[i+1:], 64)
-		if err != nil || !strings.HasPrefix(line, open) {
-			t.Errorf("line %q in family %s: %v", line, open, err)
+		if err != nil {
+			t.Errorf("line %q: %v", line, err)
 		}
 		if _, dup := values[line[:i]]; dup {
 			t.Errorf("series %s twice", line[:i])
 		}
 		values[line[:i]] = v
+
+		name := line[:strings.IndexAny(line, "{ ")]
+		if f, ok := familyOfSample(name); ok {
+			name = f.Name
+		}
+		if name != last {
+			if ended[name] {
+				t.Errorf("family %s comes in two pieces", name)
+			}
+			ended[last], last = true, name
+		}
+		if strings.HasPrefix(name, "sluice_") != described[name] {
+			t.Errorf("%s: described %v, want that of our own families alone", name, described[name])
+		}
 	}
 	return values
 }
@@ -132,6 +147,7 @@ func TestTenantsOverTheCapCountAsOther(t *testing.T) {
 	}
 	wg.Wait()
 	m.Observe(&Observation{Tenant: m.Tenant(strings.Repeat("x", 300)), Status: 200})
+	m.Observe(&Observation{Tenant: m.Tenant("\xff"), Status: 200})
 	m.Observe(&Observation{Tenant: m.Tenant("other"), Status: 200})
 	series, total := 0, 0.0
 	got := scrapeText(t, m)
@@ -141,12 +157,47 @@ func TestTenantsOverTheCapCountAsOther(t *testing.T) {
 			total += v
 		}
 	}
-	if series != 11 || total != 4002 {
-		t.Errorf("%d series with %v requests, want 11 with 4002", series, total)
+	if series != 11 || total != 4003 {
+		t.Errorf("%d series with %v requests, want 11 with 4003", series, total)
 	}
-	if capped := got[`sluice_series_capped_total{family="sluice_tenant_requests_total"}`]; capped != 4*990+1 {
-		t.Errorf("capped %v, want %v", capped, 4*990+1)
+	if capped := got[`sluice_series_capped_total{family="sluice_tenant_requests_total"}`]; capped != 4*990+2 {
+		t.Errorf("capped %v, want %v", capped, 4*990+2)
 	}
+}
+
+func TestZerosAreThereFromTheStart(t *testing.T) {
+	m := NewMetrics(MetricsOptions{})
+	m.Service("items")
+	want := map[string]float64{`sluice_retries_total{service="items"}`: 0}
+	for _, method := range authMethods {
+		want[`sluice_auth_total{method="`+method+`"}`] = 0
+	}
+	for _, family := range []string{
+		"sluice_requests_total", "sluice_request_seconds", "sluice_upstream_seconds", "sluice_overhead_seconds",
+		"sluice_tenant_requests_total", "sluice_limit_decisions_total", "sluice_auth_failures_total",
+	} {
+		want[`sluice_series_capped_total{family="`+family+`"}`] = 0
+	}
+	expect(t, scrapeText(t, m), want)
+}
+
+// Two spellings of one label value are one series, and so one handle.
+func TestNamesThatAreNotUTF8AreOneSeries(t *testing.T) {
+	m := NewMetrics(MetricsOptions{})
+	m.Service("a\xff").Retried()
+	m.Service("a\uFFFD").Retried()
+	m.AuthFailed(AuthJWT, "\xff")
+	m.AuthFailed(AuthJWT, "\xfe")
+	for _, bad := range []string{"\xff", "\xfe"} {
+		m.Observe(&Observation{Route: m.Route(bad, bad), Service: m.Service(bad), Listener: m.Listener(bad), Status: 200})
+		m.Policy(bad).Decided(LimitAdmit, ZoneGreen)
+	}
+	expect(t, scrapeText(t, m), map[string]float64{
+		"sluice_retries_total{service=\"a\uFFFD\"}":                                       2,
+		"sluice_auth_failures_total{method=\"jwt\",reason=\"\uFFFD\"}":                    2,
+		"sluice_request_seconds_count{route=\"\uFFFD\"}":                                  2,
+		"sluice_limit_decisions_total{policy=\"\uFFFD\",result=\"admit\",zone=\"green\"}": 2,
+	})
 }
 
 func TestHandlesSurviveAReload(t *testing.T) {
@@ -162,10 +213,10 @@ func TestHandlesSurviveAReload(t *testing.T) {
 
 func TestCollectorsAreMerged(t *testing.T) {
 	m := NewMetrics(MetricsOptions{})
-	m.Service("items").Retried()
 	m.Collect(func(emit Emit) {
 		emit("sluice_connections", 3, ":80", "http/1.1")
-		emit("sluice_retries_total", 4, "items")
+		emit("sluice_log_dropped_total", 4, "access")
+		emit("sluice_log_dropped_total", 1, "audit")
 		emit("sluice_config_last_reload_success", 1)
 		emit("sluice_config_last_reload_success", 0)
 		emit("sluice_jwks_refreshed_timestamp_seconds", 1795431600.25, `quo"te\back`+"\nline\xff")
@@ -173,13 +224,14 @@ func TestCollectorsAreMerged(t *testing.T) {
 	var h Health
 	m.Collect(h.Collect)
 	a := newAccessLog(AccessLogOptions{}.withDefaults(), &memory{})
+	a.dropped.Add(2)
 	m.Collect(a.Collect)
 	expect(t, scrapeText(t, m), map[string]float64{
 		`sluice_connections{listener=":80",protocol="http/1.1"}`:                            3,
-		`sluice_retries_total{service="items"}`:                                             5,
 		`sluice_config_last_reload_success`:                                                 0,
 		`sluice_ready`:                                                                      1,
-		`sluice_log_dropped_total{sink="access"}`:                                           0,
+		`sluice_log_dropped_total{sink="access"}`:                                           6,
+		`sluice_log_dropped_total{sink="audit"}`:                                            1,
 		`sluice_jwks_refreshed_timestamp_seconds{issuer="quo\"te\\back\nline` + "\uFFFD\"}": 1795431600.25,
 	})
 }
@@ -190,6 +242,7 @@ func TestAMetricThatIsNotInTheTableIsABug(t *testing.T) {
 		"unknown": func(e Emit) { e("sluice_unknown_total", 1) },
 		"labels":  func(e Emit) { e("sluice_connections", 1, "one") },
 		"type":    func(e Emit) { e("sluice_request_seconds", 1, "route") },
+		"own":     func(e Emit) { e("sluice_retries_total", 1, "items") },
 	} {
 		m := NewMetrics(MetricsOptions{})
 		m.Collect(emit)
@@ -204,17 +257,13 @@ func TestAMetricThatIsNotInTheTableIsABug(t *testing.T) {
 	}
 }
 
-func TestProcessMetricsAreThere(t *testing.T) {
+func TestProcessAndRuntimeMetricsAreThere(t *testing.T) {
 	got := scrapeText(t, NewMetrics(MetricsOptions{Version: "1.2.3"}))
-	for _, f := range families {
-		name := f.Name
-		if f.Type == typeHistogram {
-			name += "_count"
-		}
-		if !strings.HasPrefix(name, "sluice_") && !strings.HasPrefix(name, "go_") && !strings.HasPrefix(name, "process_") {
-			t.Errorf("%s has no known prefix", name)
-		}
-		if _, ok := got[name]; !ok && !strings.HasPrefix(name, "sluice_") {
+	for _, name := range []string{
+		"go_goroutines", "go_gomaxprocs", "go_memstats_heap_alloc_bytes", `go_sched_latencies_seconds_bucket{le="+Inf"}`,
+		"process_cpu_seconds_total", "process_open_fds", "process_max_fds", "process_start_time_seconds",
+	} {
+		if _, ok := got[name]; !ok {
 			t.Errorf("%s is not exported", name)
 		}
 	}
@@ -227,21 +276,6 @@ func TestProcessMetricsAreThere(t *testing.T) {
 	}
 	if rss := got["process_resident_memory_bytes"]; rss < 1<<20 {
 		t.Errorf("resident memory %v", rss)
-	}
-}
-
-func TestRuntimeHistogramsAreNotFlattered(t *testing.T) {
-	h := fold(&metrics.Float64Histogram{
-		Counts:  []uint64{1, 2, 3, 4},
-		Buckets: []float64{math.Inf(-1), 0.000008, 0.000012, 0.5, math.Inf(1)},
-	}, overheadSeconds)
-	want := make([]uint64, len(overheadSeconds.bounds)+1)
-	want[0] = 1  // up to 8 µs
-	want[1] = 2  // reaches over 10 µs
-	want[12] = 3 // up to 0.5 s
-	want[len(want)-1] = 4
-	if !slices.Equal(h.counts, want) {
-		t.Errorf("got %v, want %v", h.counts, want)
 	}
 }
 
