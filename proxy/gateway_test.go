@@ -26,7 +26,7 @@ import (
 // and over real sockets.
 type rig struct {
 	*Gateway
-	t        *testing.T
+	t        testing.TB
 	issuer   *issuer.Issuer
 	upstream *httptest.Server
 	server   struct{ URL string }
@@ -50,11 +50,22 @@ services:
 `
 
 // newRig starts a gateway with the given sections added to common.
-func newRig(t *testing.T, handler http.Handler, sections string, listener ...string) *rig {
+func newRig(t testing.TB, handler http.Handler, sections string, listener ...string) *rig {
 	t.Helper()
-	g := &rig{t: t, logFile: filepath.Join(t.TempDir(), "access.log")}
-	g.upstream = httptest.NewServer(handler)
-	t.Cleanup(g.upstream.Close)
+	return newRigBefore(t, httptest.NewServer(handler), sections, listener...)
+}
+
+// newRigBefore starts a gateway before an upstream that is there already.
+func newRigBefore(t testing.TB, up *httptest.Server, sections string, listener ...string) *rig {
+	t.Helper()
+	g := &rig{t: t, logFile: filepath.Join(t.TempDir(), "access.log"), upstream: up}
+	t.Cleanup(func() {
+		if up.Config.Handler != nil {
+			up.Close()
+			return
+		}
+		up.Listener.Close()
+	})
 	tokens, err := issuer.New(issuer.Options{Keys: testKeys(t)})
 	if err != nil {
 		t.Fatal(err)
@@ -113,7 +124,7 @@ func newRig(t *testing.T, handler http.Handler, sections string, listener ...str
 }
 
 // testKeys are made once for all tests: an RSA key takes a while.
-func testKeys(t *testing.T) []issuer.Key {
+func testKeys(t testing.TB) []issuer.Key {
 	t.Helper()
 	signer, err := issuer.Generate(issuer.ES256)
 	if err != nil {

@@ -63,6 +63,7 @@ func check(w io.Writer, path string, asJSON bool) error {
 	doc, problems := conf.Load(path)
 	if problems.Err() == nil {
 		problems = append(problems, compileOnly(doc)...)
+		problems.Sort()
 	}
 	failed := problems.Err() != nil
 	switch {
@@ -113,6 +114,5 @@ func compileOnly(doc *conf.Document) conf.Problems {
 			problems = append(problems, conf.Problem{Position: doc.Pos(path), Path: path, Message: err.Error()})
 		}
 	}
-	problems.Sort()
 	return problems
 }

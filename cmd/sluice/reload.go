@@ -54,6 +54,7 @@ func (r *reloader) Reload(context.Context) (admin.Reloaded, bool) {
 	}
 	if problems.Err() == nil {
 		problems = append(problems, r.apply(doc)...)
+		problems.Sort()
 	}
 	r.at = time.Now()
 	if err := problems.Err(); err != nil {

@@ -59,6 +59,9 @@ type conn struct {
 
 	seen sighting // the sweeper's notes
 
+	given   bool // hijacked, or handed to HTTP/2: not ours to close
+	lingers bool // the client may still be sending: see linger
+
 	fd      atomic.Int64          // file descriptor plus one; 0: unknown
 	try     func(fd uintptr) bool // tryRead, made once
 	waitErr error                 // result of tryRead
@@ -125,6 +128,13 @@ func (c *conn) serve() {
 		for c.await() && c.exchange() {
 		}
 	}
+	if c.given {
+		return
+	}
+	if c.lingers {
+		c.linger()
+	}
+	c.close()
 }
 
 // open does what comes before the first request. It reports whether there can be one.
@@ -138,7 +148,7 @@ func (c *conn) open() bool {
 	return true
 }
 
-// close ends the connection, now.
+// close ends the connection. Nothing of it is in use any more.
 func (c *conn) close() {
 	c.enter(phaseClosed)
 	c.server.registry.remove(c) // before its file descriptor can become another's
@@ -146,11 +156,11 @@ func (c *conn) close() {
 	c.in.Reset(nil)
 }
 
-// await waits for the first byte of a request, without a buffer. When it
-// returns false the connection is closed.
+// await waits for the first byte of a request, without a buffer. It reports
+// whether one has come.
 func (c *conn) await() bool {
 	if len(c.in.Buffered()) > 0 {
-		return c.enter(phaseHead) || c.lost()
+		return c.enter(phaseHead)
 	}
 	c.in.Release()
 	if c.phase() != phaseNew {
@@ -158,18 +168,10 @@ func (c *conn) await() bool {
 		// Shutdown marks first and looks at connections then: whoever comes to rest
 		// after it looked finds the mark here.
 		if c.server.closing.Load() {
-			return c.lost()
+			return false
 		}
 	}
-	if err := c.wait(); err != nil {
-		return c.lost()
-	}
-	return c.enter(phaseHead) || c.lost()
-}
-
-func (c *conn) lost() bool {
-	c.close()
-	return false
+	return c.wait() == nil && c.enter(phaseHead)
 }
 
 // wait returns when the reader has something, or the connection has ended.
@@ -218,7 +220,7 @@ func (c *conn) tryRead(fd uintptr) (done bool) {
 }
 
 // exchange serves one request, the first byte of which is there. It reports
-// whether another may follow; if not, the connection is closed or hijacked.
+// whether another may follow.
 func (c *conn) exchange() bool {
 	x := getExchange()
 	keep := c.receive(x)
@@ -242,7 +244,7 @@ func (c *conn) receive(x *exchange) (keep bool) {
 	}
 	if !c.enter(phaseServing) {
 		x.reusable = true
-		return c.lost()
+		return false // closed meanwhile
 	}
 	if err != nil {
 		c.refuse(x, err)
@@ -251,7 +253,7 @@ func (c *conn) receive(x *exchange) (keep bool) {
 	return x.serve(c)
 }
 
-// refuse answers a head that cannot be served, if anybody is there to read it, and closes.
+// refuse answers a head that cannot be served, if anybody is there to read it.
 func (c *conn) refuse(x *exchange, err error) {
 	status, reason := 0, ""
 	var wrong *h1.Error
@@ -262,17 +264,12 @@ func (c *conn) refuse(x *exchange, err error) {
 		status, reason = http.StatusRequestTimeout, "the request header did not arrive in time"
 	default:
 		x.reusable = true
-		c.close()
 		return
 	}
-	written := x.refuse(c, status, reason)
+	c.lingers = x.refuse(c, status, reason)
 	if x.reusable {
 		x.end()
 	}
-	if written {
-		c.linger()
-	}
-	c.close()
 }
 
 // lingerTime is how long a client whose input is not read to its end is given

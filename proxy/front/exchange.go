@@ -71,26 +71,16 @@ func (x *exchange) renewContext() {
 }
 
 // serve has the request in x.head answered. It reports whether another may
-// follow on the connection; if not, the connection is closed or hijacked.
+// follow on the connection.
 func (x *exchange) serve(c *conn) (keep bool) {
 	x.begin(c)
 	if expect := x.request.Header["Expect"]; expect != nil && !x.expect(expect) {
-		x.reusable = true
-		if x.refuse(c, http.StatusExpectationFailed, "the expectation cannot be met") {
-			c.linger()
-		}
+		c.lingers = x.refuse(c, http.StatusExpectationFailed, "the expectation cannot be met")
 		x.end()
-		c.close()
 		return false
 	}
-	if !x.call(c.server.Handler) {
-		x.detach()
-		x.ctx.cancel()
-		x.ctx.end()
-		c.close()
-		return false
-	}
-	if x.w.hijacked {
+	if !x.call(c.server.Handler) || x.w.hijacked {
+		// Somebody may hold parts of it: it is not used again.
 		x.detach()
 		x.ctx.cancel()
 		x.ctx.end()
@@ -98,15 +88,9 @@ func (x *exchange) serve(c *conn) (keep bool) {
 	}
 	x.w.finish()
 	keep = x.w.keep() && x.drained()
+	c.lingers = !keep && x.w.err == nil && x.handle != nil && !x.body.Done()
 	x.reusable = true
-	linger := !keep && x.w.err == nil && x.handle != nil && !x.body.Done()
 	x.end()
-	if linger {
-		c.linger()
-	}
-	if !keep {
-		c.close()
-	}
 	return keep
 }
 

@@ -46,6 +46,7 @@ func (h *handover) take(c *conn, seen string) {
 	h.start.Do(func() {
 		h.front.sweeping.Go(func() { _ = h.http.Serve(h) }) // ends with Accept, which fails at the end only
 	})
+	c.given = true
 	c.enter(phaseClosed)
 	c.server.registry.remove(c)
 	sock := c.sock

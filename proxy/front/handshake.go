@@ -16,7 +16,7 @@ func (c *conn) handshake(secured *tls.Conn) bool {
 			err = errors.New("client sent an HTTP request to an HTTPS server")
 		}
 		c.server.logf("TLS handshake with %s: %v", c.remote, err)
-		return c.lost()
+		return false
 	}
 	state := secured.ConnectionState()
 	c.tls = &state

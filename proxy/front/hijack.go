@@ -9,7 +9,7 @@ import (
 
 // hijack gives the connection to the handler, with what has been received and not read.
 func (c *conn) hijack(w *response) (net.Conn, *bufio.ReadWriter, error) {
-	w.hijacked = true
+	w.hijacked, c.given = true, true
 	c.enter(phaseClosed) // the sweeper has no more business with it
 	c.server.registry.remove(c)
 	if err := c.sock.SetDeadline(time.Time{}); err != nil {

@@ -133,3 +133,39 @@ func BenchmarkDo(b *testing.B) {
 	b.Run("get-100KB", func(b *testing.B) { benchmark(b, 0, 100<<10, false) })
 	b.Run("post-1KB", func(b *testing.B) { benchmark(b, 1<<10, 200, false) })
 }
+
+// BenchmarkRelay hands bodies on to a client's connection, as a proxy does.
+func BenchmarkRelay(b *testing.B) {
+	const size = 100 << 10
+	e := endpointOf(b, respond(b, 0, response(size)))
+	sink := script(b, func(_ int, c *net.TCPConn, r *bufio.Reader) {
+		buf := make([]byte, 256<<10)
+		for {
+			if _, err := c.Read(buf); err != nil {
+				return
+			}
+		}
+	})
+	client, err := net.Dial("tcp", strings.TrimPrefix(sink, "http://"))
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer client.Close()
+	var out Request
+	var in Response
+	w := struct{ io.Writer }{client}
+	header := clientHeader()
+	b.SetBytes(size)
+	b.ReportAllocs()
+	for b.Loop() {
+		out.Method, out.Target, out.Header = "GET", "/", header
+		if err := e.Do(context.Background(), &out, &in); err != nil {
+			b.Fatal(err)
+		}
+		if _, err := in.WriteTo(w); err != nil {
+			b.Fatal(err)
+		}
+		in.Close()
+		out.Release()
+	}
+}
