@@ -197,6 +197,43 @@ func TestChangingTheLimitKeepsTheCounts(t *testing.T) {
 	}
 }
 
+func TestALoweredLimitTakesBackWhatIsInHand(t *testing.T) {
+	w := newWorld(t, Options{})
+	hundred, ten := compile(t, "tenant", perHour(100)), compile(t, "tenant", perHour(10))
+	k := w.KeyString(ten, "acme")
+	w.decide(start, Charge{Rule: hundred, Key: k, Cost: 1})
+	admitted := 1
+	for range 100 {
+		if w.decide(start, Charge{Rule: ten, Key: k, Cost: 1}).Admitted {
+			admitted++
+		}
+	}
+	if admitted != 10 {
+		t.Errorf("%d admitted under the lowered limit, want 10", admitted)
+	}
+}
+
+func TestRightsThatMayComeBackDoNotTurnAKeyRed(t *testing.T) {
+	w := newWorld(t, Options{})
+	r := compile(t, "r", perHour(2))
+	ch := Charge{Rule: r, Key: w.KeyString(r, "acme"), Cost: 2}
+	e, _ := w.keys.make(ch.Key, r, start)
+	if _, _, v := e.take(r, start, 1, false); v != taken {
+		t.Fatal("no right to reserve")
+	}
+	var d Decision
+	for range 2 {
+		w.Decide(start, []Charge{ch}, &d)
+		if d.Admitted || d.Zone == Red || d.RetryAfter <= 0 {
+			t.Fatalf("while a request has reserved one of two rights: %+v", d)
+		}
+	}
+	e.putBack(1)
+	if d := w.decide(start, ch); !d.Admitted {
+		t.Errorf("after it was put back: %+v", *d)
+	}
+}
+
 func TestChangingTheWindowKeepsTheCounts(t *testing.T) {
 	limits := map[string]conf.Limit{
 		"ms":     per(100, 10*time.Second),
