@@ -37,6 +37,7 @@ var defaults = map[string]fallback{
 
 	"Redis.timeout": {`50ms`, "far above a healthy round trip, far below what a client notices"},
 	"Cluster.bind":  {`0.0.0.0:7946`, "the customary port of the gossip library"},
+	"Cluster.label": {`sluice`, "other users of the gossip library on this network are told apart"},
 
 	"Auth.cache_tokens":        {`100000`, "every caller of an hour, for most platforms"},
 	"Issuer.algorithms":        {`[RS256, ES256, EdDSA]`, "what identity providers sign with; the rest is for those who know why"},

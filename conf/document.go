@@ -115,10 +115,12 @@ type Redis struct {
 
 // Cluster is the gossip between nodes.
 type Cluster struct {
-	Bind   string   `yaml:"bind" doc:"host:port for gossip, TCP and UDP. Default: 0.0.0.0:7946"`
-	Join   []string `yaml:"join" doc:"Addresses or DNS names of other nodes."`
-	Secret Secret   `yaml:"secret" need:"true" doc:"Key that encrypts and authenticates gossip: 16, 24 or 32 bytes, base64."`
-	Label  string   `yaml:"label" doc:"Name of the cluster; nodes of another label are refused."`
+	Bind          string   `yaml:"bind" doc:"host:port for gossip, TCP and UDP. Default: 0.0.0.0:7946"`
+	Advertise     string   `yaml:"advertise" doc:"IP address, with or without a port, at which other nodes reach this one. Absent: the bound address, or that of the default route."`
+	Join          []string `yaml:"join" doc:"Addresses or DNS names of other nodes."`
+	Secret        Secret   `yaml:"secret" need:"true" doc:"Key that encrypts and authenticates gossip: 16, 24 or 32 bytes, base64."`
+	AcceptSecrets []Secret `yaml:"accept_secrets" doc:"Further keys that are accepted from other nodes, while keys are changed; at most two."`
+	Label         string   `yaml:"label" doc:"Name of the cluster; nodes of another label are refused. Default: sluice"`
 }
 
 // Auth says whose credentials are believed.

@@ -177,7 +177,19 @@ func (v *validator) backing() {
 		}
 	}
 	if c := v.doc.Cluster; c != nil {
-		v.gossipSecret(c.Secret)
+		v.gossipSecret("cluster.secret", c.Secret)
+		for i, s := range c.AcceptSecrets {
+			v.gossipSecret(indexPath("cluster.accept_secrets", i), s)
+		}
+		if len(c.AcceptSecrets) > 2 {
+			v.errorf("cluster.accept_secrets", "remove those that no node uses any more", "more than two further keys")
+		}
+		if a := c.Advertise; a != "" && !validAdvertise(a) {
+			v.errorf("cluster.advertise", "write an IP address, such as 10.0.0.7 or 10.0.0.7:7946", "%s is no IP address", v.quote("cluster.advertise", a))
+		}
+		if len(c.Label) > 63 {
+			v.errorf("cluster.label", "shorten it to 63 bytes", "the label is too long")
+		}
 		for i, address := range c.Join {
 			at := indexPath("cluster.join", i)
 			if address == "" || validHost(address) {
@@ -193,13 +205,23 @@ func (v *validator) backing() {
 	}
 }
 
-func (v *validator) gossipSecret(s Secret) {
+// validAdvertise says whether other nodes can be told this address: names could
+// mean another address on every node.
+func validAdvertise(a string) bool {
+	if _, err := netip.ParseAddr(a); err == nil {
+		return true
+	}
+	_, err := netip.ParseAddrPort(a)
+	return err == nil
+}
+
+func (v *validator) gossipSecret(path string, s Secret) {
 	if s == "" {
 		return
 	}
 	key, err := base64.StdEncoding.DecodeString(s.Reveal())
 	if n := len(key); err != nil || n != 16 && n != 24 && n != 32 {
-		v.errorf("cluster.secret", "use the output of: openssl rand -base64 32", "the key is not 16, 24 or 32 bytes in base64")
+		v.errorf(path, "use the output of: openssl rand -base64 32", "the key is not 16, 24 or 32 bytes in base64")
 	}
 }
 
