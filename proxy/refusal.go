@@ -33,7 +33,6 @@ const (
 	codeUpstreamMalformed
 	codeUpstreamTimeout
 	codeInternal
-	codeDraining
 	numCodes
 )
 
@@ -63,7 +62,6 @@ var refusals = [numCodes]struct {
 	codeUpstreamMalformed: {"upstream-malformed", 502, "Upstream answered wrongly", "The upstream's answer was not valid HTTP."},
 	codeUpstreamTimeout:   {"upstream-timeout", 504, "Upstream timed out", "The upstream did not answer in time."},
 	codeInternal:          {"internal", 500, "Internal error", "The gateway failed on this request; it was logged."},
-	codeDraining:          {"draining", 503, "Shutting down", "This node is stopping; try again on another."},
 }
 
 // statusClientClosed is the status that the access log shows when the client
