@@ -15,8 +15,8 @@ import (
 // profileLength is how long each gateway is profiled: thousands of samples.
 const profileLength = 10 * time.Second
 
-// profile writes a CPU profile of each sluice entry under its own load to dir
-// and returns the files.
+// profile writes a CPU profile of each sluice entry under its own load to dir,
+// and what it has allocated, and returns the files of the former.
 func (c *comparison) profile(ctx context.Context, dir string) ([]string, error) {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return nil, err
@@ -47,6 +47,13 @@ func (c *comparison) profile(ctx context.Context, dir string) ([]string, error) 
 			return nil, err
 		}
 		files = append(files, file)
+		// All allocations since the start, of which the probes are next to none.
+		if data, err = e.adminGet(ctx, "/debug/pprof/allocs"); err != nil {
+			return nil, fmt.Errorf("profile allocations of %s: %w", e.name, err)
+		}
+		if err := os.WriteFile(filepath.Join(dir, e.name+".allocs.pprof"), data, 0o644); err != nil {
+			return nil, err
+		}
 	}
 	if len(files) == 0 {
 		return nil, errors.New("profile: no sluice row was chosen")

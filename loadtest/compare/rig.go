@@ -56,6 +56,7 @@ type rig struct {
 	proxyCPUs   []int // empty: not pinned
 	loadCPUs    []int
 	started     []*proc.Process
+	reniced     bool // the session's task group outlives this process
 }
 
 // running is a contestant that is up.
@@ -126,6 +127,7 @@ func newRig(ctx context.Context, chosen []contestant, o machineOptions) (_ *rig,
 		if err := proc.Renice(o.nice); err != nil {
 			return nil, err
 		}
+		r.reniced = true
 	}
 	return r, r.startUpstream(ctx)
 }
@@ -285,6 +287,9 @@ func waitFor(ctx context.Context, address string, ended <-chan struct{}, patienc
 func (r *rig) close() {
 	for i := len(r.started) - 1; i >= 0; i-- {
 		r.started[i].Stop(5 * time.Second)
+	}
+	if r.reniced {
+		_ = proc.Renice(0)
 	}
 	_ = os.RemoveAll(r.dir)
 }

@@ -43,9 +43,10 @@ func soak(ctx context.Context, args []string) error {
 		return err
 	}
 
-	fmt.Println("| after | requests/s | CPU µs per request | RSS MiB | live heap MiB | goroutines |\n| --- | --- | --- | --- | --- | --- |")
+	fmt.Println("| after | requests/s | CPU µs per request | RSS MiB | live heap MiB | bytes allocated per request | goroutines |\n| --- | --- | --- | --- | --- | --- | --- |")
 	var rss, heap, goroutines []float64
 	var failed int64
+	allocated := 0.0
 	for begin := time.Now(); time.Since(begin) < *length; {
 		before, err := run.process.Usage()
 		if err != nil {
@@ -69,8 +70,10 @@ func soak(ctx context.Context, args []string) error {
 		heap = append(heap, metrics["go_heap_live_bytes"]/mib)
 		goroutines = append(goroutines, metrics["go_goroutines"])
 		last := len(rss) - 1
-		fmt.Printf("| %v | %.0f | %.1f | %.1f | %.1f | %.0f |\n", time.Since(begin).Round(time.Second), res.PerSecond(),
-			micros(after.CPU-before.CPU)/float64(res.Requests), rss[last], heap[last], goroutines[last])
+		fresh := metrics["go_heap_allocated_bytes_total"] - allocated
+		allocated += fresh
+		fmt.Printf("| %v | %.0f | %.1f | %.1f | %.1f | %.0f | %.0f |\n", time.Since(begin).Round(time.Second), res.PerSecond(),
+			micros(after.CPU-before.CPU)/float64(res.Requests), rss[last], heap[last], fresh/float64(res.Requests), goroutines[last])
 	}
 	if failed > 0 {
 		err = fmt.Errorf("%d requests failed", failed)

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"os/exec"
 	"runtime"
@@ -109,10 +110,20 @@ func PinSelf(cpus []int) error {
 	return everyThread("set CPU affinity", func(tid int) error { return unix.SchedSetaffinity(tid, &mask) })
 }
 
-// Renice gives every thread of this process the nice value (setpriority(2));
-// what it starts inherits it. Below the present one it needs privilege.
+// Renice gives every thread of this process the nice value (setpriority(2)), and
+// its session's task group, where the kernel makes one of each session
+// (sched(7), autogroup): nice values count only within a group. What this
+// process starts inherits both. Below the present value it needs privilege.
 func Renice(nice int) error {
-	return everyThread("set nice value", func(tid int) error { return unix.Setpriority(unix.PRIO_PROCESS, tid, nice) })
+	err := everyThread("set nice value", func(tid int) error { return unix.Setpriority(unix.PRIO_PROCESS, tid, nice) })
+	if err != nil {
+		return err
+	}
+	const group = "/proc/self/autogroup"
+	if err := os.WriteFile(group, []byte(strconv.Itoa(nice)), 0); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("set nice value of the session: %w", err)
+	}
+	return nil
 }
 
 // everyThread applies set to every thread of this process. New threads inherit
