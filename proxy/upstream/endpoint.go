@@ -29,7 +29,8 @@ type Endpoint struct {
 	limits h1.Limits
 
 	pool    *pool
-	watches watches // exchanges that are bound to no conn: HTTP/2, and bodies being held
+	adopted atomic.Bool // in Registry.watched; written under its mu
+	watches watches     // exchanges that are bound to no conn: HTTP/2, and bodies being held
 	h2      http2Client
 
 	// alpn is what the upstream chose in TLS.
@@ -144,6 +145,7 @@ func (e *Endpoint) Do(ctx context.Context, out *Request, in *Response) error {
 		f.BodyRead = out.bodyRead
 		e.failed(f)
 		in.leave()
+		clear(in.Header)
 		in.e, in.err = nil, f
 		return f
 	}
@@ -230,8 +232,13 @@ func (e *Endpoint) dial(ctx context.Context, most time.Duration, http2 bool) (*c
 	return newConn(e.pool, secured, sock), nil
 }
 
-// adopt makes sure that the registry's ticker looks at this endpoint.
-func (e *Endpoint) adopt() { e.reg.adopt(e) }
+// adopt makes sure that the registry's ticker looks at this endpoint, as long as
+// there is something to look at.
+func (e *Endpoint) adopt() {
+	if !e.adopted.Load() {
+		e.reg.adopt(e)
+	}
+}
 
 // answered notes the status of a response. 502, 503 and 504 are what a proxy or
 // a server says when it cannot do its work: failures, as far as ejection is concerned.
@@ -253,7 +260,7 @@ func (e *Endpoint) failed(f *Error) {
 	}
 }
 
-// close ends what is idle, and what is under way when its exchange ends.
+// retire closes what is idle, and what is under way when its exchange ends.
 func (e *Endpoint) retire() {
 	e.pool.retire()
 	e.h2.retire()

@@ -18,6 +18,10 @@ var (
 	errSwitching = errors.New("the upstream switched protocols without being asked to, or to another one")
 )
 
+// mostSent is how often a request is written within one try. The second
+// connection is a fresh one, unless no more may be dialled.
+const mostSent = 3
+
 // mostInterim bounds the interim responses to one request.
 const mostInterim = 32
 
@@ -34,8 +38,8 @@ func (in *Response) doHTTP1(ctx context.Context, out *Request) *Error {
 	if err != nil {
 		return &Error{Kind: Invalid, Cause: err}
 	}
-	for fresh := false; ; {
-		c, err := in.e.acquire(ctx, out, fresh)
+	for sent := 0; ; {
+		c, err := in.e.acquire(ctx, out, sent > 0)
 		if err == errIsHTTP2 {
 			return in.doHTTP2(ctx, out)
 		}
@@ -46,10 +50,12 @@ func (in *Response) doHTTP1(ctx context.Context, out *Request) *Error {
 		if f == nil {
 			return nil
 		}
-		if !again || out.bodyRead {
+		if f.Cause != errIdleClosed {
+			sent++
+		}
+		if !again || out.bodyRead || sent == mostSent {
 			return f
 		}
-		fresh = fresh || f.Cause != errIdleClosed
 	}
 }
 

@@ -170,7 +170,7 @@ func TestHTTP2Failures(t *testing.T) {
 			if kindOf(err) != c.kind {
 				t.Errorf("got %v, want %v", err, c.kind)
 			}
-			eventually(t, "no watch is left", func() bool { return len(e.watches.set) == 0 && e.inflight() == 0 })
+			eventually(t, "no watch is left", func() bool { return e.watches.len() == 0 && e.inflight() == 0 })
 		})
 	}
 	dead, err := use(t, running(t, Options{}), conf.Service{Protocol: "h2c"}, "http://127.0.0.1:1").Pick(0, nil)

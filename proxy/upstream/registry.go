@@ -114,7 +114,7 @@ func (r *Registry) Use(services []*Service) {
 		for _, m := range s.members {
 			e := m.Endpoint
 			r.used[e.id] = e
-			r.watched[e] = struct{}{}
+			r.watch(e)
 			e.pool.limit(s.conns, s.idle)
 			e.state.own(s)
 			r.check(e, s.health)
@@ -161,10 +161,16 @@ func (r *Registry) startCheck(e *Endpoint, c *checker) {
 	r.workers.Go(func() { e.checkHealth(ctx, c.conf) })
 }
 
+// watch makes the ticker look at e. r.mu is held.
+func (r *Registry) watch(e *Endpoint) {
+	r.watched[e] = struct{}{}
+	e.adopted.Store(true)
+}
+
 // adopt makes the ticker look at e: it has connections.
 func (r *Registry) adopt(e *Endpoint) {
 	r.mu.Lock()
-	r.watched[e] = struct{}{}
+	r.watch(e)
 	r.mu.Unlock()
 }
 
@@ -214,6 +220,7 @@ func (r *Registry) watchedNow(list []*Endpoint) []*Endpoint {
 	defer r.mu.Unlock()
 	for e := range r.watched {
 		if e.gone() {
+			e.adopted.Store(false)
 			delete(r.watched, e)
 			continue
 		}
@@ -233,6 +240,7 @@ func (r *Registry) shutdown() {
 	}
 	for e := range r.watched {
 		e.pool.abort()
+		e.watches.each(func(w *watch) { w.fail(Canceled) })
 		e.h2.retire()
 	}
 	r.mu.Unlock()

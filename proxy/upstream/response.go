@@ -21,7 +21,7 @@ type Response struct {
 	// Header is storage of the caller's: Do clears it and fills it with the head of
 	// the final response, without what is meant for one hop alone (RFC 9110 §7.6.1);
 	// after 101 Connection and Upgrade are there. Content-Length stays, and Trailer,
-	// which announces. Made when nil.
+	// which announces. Made when nil; empty after an error.
 	//
 	// The slices in it are good until Do is called again; the strings for ever.
 	Header http.Header
@@ -198,11 +198,11 @@ func (in *Response) WriteTo(w io.Writer) (written int64, err error) {
 	if in.h2 == nil && in.c == nil {
 		return in.writeArrived(w)
 	}
-	size := size16K
-	if left := in.body.Remaining(); in.h2 == nil && left > size16K {
-		size = size64K
+	size := int64(size16K)
+	if in.h2 == nil {
+		size = min(max(size, in.body.Remaining()), size128K)
 	}
-	buf := newBuffer(size)
+	buf := newBuffer(int(size))
 	defer buf.release()
 	flush := flusher(w, in.BodyLength < 0)
 	for {

@@ -2,6 +2,7 @@ package upstream
 
 import (
 	"context"
+	"math/rand/v2"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -39,6 +40,8 @@ type watch struct {
 	header   time.Duration
 	idle     time.Duration
 	cause    Kind // why it was aborted; 0: it was not
+
+	part uint8 // of a watches, chosen once; 0: not yet
 
 	// The ticker's own: the beat it saw, and since when.
 	seen  uint32
@@ -129,31 +132,49 @@ func (w *watch) check(now time.Time) {
 	w.abort()
 }
 
-// watches is a set of watches that come and go with their exchanges.
-type watches struct {
+// watches is a set of watches that come and go with their exchanges. It is in
+// parts, so that two cores seldom meet at a lock.
+type watches [16]struct {
 	mu  sync.Mutex
 	set map[*watch]struct{}
+	_   [48]byte // another part's lock is on another cache line
 }
 
 func (s *watches) add(w *watch) {
-	s.mu.Lock()
-	if s.set == nil {
-		s.set = make(map[*watch]struct{})
+	if w.part == 0 {
+		w.part = 1 + uint8(rand.UintN(uint(len(s))))
 	}
-	s.set[w] = struct{}{}
-	s.mu.Unlock()
+	p := &s[w.part-1]
+	p.mu.Lock()
+	if p.set == nil {
+		p.set = make(map[*watch]struct{})
+	}
+	p.set[w] = struct{}{}
+	p.mu.Unlock()
 }
 
 func (s *watches) remove(w *watch) {
-	s.mu.Lock()
-	delete(s.set, w)
-	s.mu.Unlock()
+	if w.part == 0 {
+		return
+	}
+	p := &s[w.part-1]
+	p.mu.Lock()
+	delete(p.set, w)
+	p.mu.Unlock()
 }
 
 func (s *watches) each(f func(*watch)) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for w := range s.set {
-		f(w)
+	for i := range s {
+		p := &s[i]
+		p.mu.Lock()
+		for w := range p.set {
+			f(w)
+		}
+		p.mu.Unlock()
 	}
+}
+
+func (s *watches) len() (n int) {
+	s.each(func(*watch) { n++ })
+	return n
 }
