@@ -3,15 +3,15 @@
 // addresses. A quota is a hard bound: at no moment does a trailing window hold
 // more admissions than the limit.
 //
-//	 Decide(now, charges) ──┬─ glance ── marked exhausted? ───────────▶ red: refused,
-//	                        │                                          nothing written
-//	                        ├─ spend ─── rights in hand: one swap ────▶ green
-//	                        │
-//	                        └─ take ──── ask the account, under the ──▶ amber: granted
-//	                                     key's own mutex               or refused, marked
+//	Decide(now, charges) ──┬─ glance ── marked exhausted? ───────────▶ red: refused,
+//	                       │                                          nothing written
+//	                       ├─ spend ─── rights in hand: one swap ────▶ green
+//	                       │
+//	                       └─ take ──── ask the account, under the ──▶ amber: granted
+//	                                    key's own mutex               or refused, marked
 //
-//	 Key ──▶ table (tenants, subjects, routes)    entry: hot word │ account (run log)
-//	    └──▶ addresses (client addresses)         set of seven small entries
+//	Key ──▶ table (tenants, subjects, routes)    entry: hot word │ account (run log)
+//	   └──▶ addresses (client addresses)         set of seven small entries
 //
 // A key's rights are in three places: used inside the window, held by this node,
 // or in the pool of the key's authority (package core; U + H + P = L). While the

@@ -3,11 +3,11 @@
 // goroutine. Whoever calls it says what time it is and keeps it to one goroutine
 // at a time.
 //
-//	            Grant                Spend                 Settle
-//	 pool P ────────────▶ held H ─ ─ ─ ─ ─ ─ ─▶ (unreported) ────▶ used U
-//	   ▲  ▲     Return      │                                        │
-//	   │  └─────────────────┘                 Expire                 │
-//	   └─────────────────────────────────────────────────────────────┘
+//	           Grant                Spend                 Settle
+//	pool P ────────────▶ held H ─ ─ ─ ─ ─ ─ ─▶ (unreported) ────▶ used U
+//	  ▲  ▲     Return      │                                        │
+//	  │  └─────────────────┘                 Expire                 │
+//	  └─────────────────────────────────────────────────────────────┘
 //
 // An [Account] is a key's sums at its authority: the uses inside the window as a
 // [Log], and the rights that nodes hold. A [Ledger] is an account with a [Row] for
