@@ -112,7 +112,11 @@ func OpenAccessLog(o AccessLogOptions) (*AccessLog, error) {
 	case "off":
 		return newAccessLog(o, nil), nil
 	case "stdout":
-		return newAccessLog(o, newStream(os.Stdout)), nil
+		out, err := openStream(os.Stdout)
+		if err != nil {
+			return nil, err
+		}
+		return newAccessLog(o, out), nil
 	}
 	f, err := openLogFile(o.File, o.Keep, o.MaxSize, o.Logger)
 	if err != nil {

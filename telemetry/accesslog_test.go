@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -236,6 +237,8 @@ func (c *cutWriter) Write(p []byte) (int, error) {
 	return c.Buffer.Write(p)
 }
 
+func (*cutWriter) Close() error { return nil }
+
 func TestALineCutByAnErrorSpoilsNoOther(t *testing.T) {
 	w := &cutWriter{left: 7, err: errors.New("full")}
 	s := &stream{w: w, chunk: MaxLine}
@@ -257,6 +260,8 @@ func (p *pieces) Write(b []byte) (int, error) {
 	return len(b), nil
 }
 
+func (*pieces) Close() error { return nil }
+
 // Invariant 2, for pipes: no write is larger than PIPE_BUF, and each ends a line.
 func TestPipesAreWrittenInWholeLines(t *testing.T) {
 	var p pieces
@@ -273,5 +278,41 @@ func TestPipesAreWrittenInWholeLines(t *testing.T) {
 	}
 	if got := string(bytes.Join(p, nil)); got != all {
 		t.Error("the pieces are not the whole")
+	}
+}
+
+// brokenStdout, when set, makes this test binary the process of the test below.
+const brokenStdout = "TELEMETRY_TEST_BROKEN_STDOUT"
+
+// survived is the exit code by which that process says that it lost a line and
+// nothing else; SIGPIPE would have ended it.
+const survived = 42
+
+func TestABrokenStdoutCostsLinesAndNotTheProcess(t *testing.T) {
+	if os.Getenv(brokenStdout) != "" {
+		a, err := OpenAccessLog(AccessLogOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		stop := run(t, a)
+		a.Write(fullRecord())
+		stop()
+		if a.Dropped() == 1 {
+			os.Exit(survived)
+		}
+		os.Exit(1)
+	}
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer w.Close()
+	r.Close() // the reader has gone
+	cmd := exec.Command(os.Args[0], "-test.run=^"+t.Name()+"$")
+	cmd.Env = append(os.Environ(), brokenStdout+"=1")
+	cmd.Stdout = w
+	var exit *exec.ExitError
+	if err := cmd.Run(); !errors.As(err, &exit) || exit.ExitCode() != survived {
+		t.Errorf("the process ended by %v, want exit status %d", err, survived)
 	}
 }

@@ -52,15 +52,16 @@
 // Medians of BenchmarkObserve, BenchmarkObserveLibrary, BenchmarkCounterLibrary
 // and BenchmarkDecided, 100 runs of 20,000 (2 vCPUs, AMD EPYC, Go 1.26,
 // November 2026; a machine with other work, so that single runs differ by half).
-// The third and fourth line are why a counter is the library's
-// unless one request adds to several things at once, or, as with limit
-// decisions, most combinations of its labels never occur and must not be series.
+// The third and fourth line are why a counter is the library's unless one request
+// adds to several things at once, or, as with limit decisions, most combinations
+// of its labels never occur and must not be series.
 //
 // # Failure
 //
 // A disk that is slow or full costs log lines, never requests: they are counted
-// by Dropped and warned about at most once in ten seconds. A rotation or
-// compression that fails is retried by the next sweep.
+// by Dropped and warned about at most once in ten seconds. So does a standard
+// output whose reader has gone. A rotation or compression that fails is retried
+// by the next sweep.
 //
 // # What it does not do
 //
@@ -69,6 +70,7 @@
 //
 // # Sources
 //
-// github.com/VictoriaMetrics/metrics, RFC 8259 (JSON), RFC 3339 (time), W3C Trace Context level 2, the Prometheus
-// text exposition format 0.0.4, POSIX write and PIPE_BUF, the ULID text form.
+// RFC 8259 (JSON), RFC 3339 (time), W3C Trace Context level 2, the Prometheus
+// text exposition format 0.0.4, github.com/VictoriaMetrics/metrics, POSIX write
+// and PIPE_BUF, the ULID text form.
 package telemetry

@@ -3,26 +3,35 @@ package telemetry
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"io"
 	"os"
+
+	"golang.org/x/sys/unix"
 )
 
 // stream is an output that is neither rotated nor reopened: standard output.
-// It is not closed, because it is the process's.
 type stream struct {
-	w     io.Writer
+	w     io.WriteCloser
 	chunk int // most bytes of one write
 	torn  bool
 }
 
-func newStream(f *os.File) *stream {
-	s := &stream{w: f, chunk: batchSize}
+// openStream returns an output to where f leads, which stays open. It has a
+// descriptor of its own: a write to descriptor 1 or 2 whose reader has gone ends
+// a Go process by SIGPIPE, and one to any other is an error.
+func openStream(f *os.File) (*stream, error) {
+	fd, err := unix.FcntlInt(f.Fd(), unix.F_DUPFD_CLOEXEC, 3)
+	if err != nil {
+		return nil, fmt.Errorf("duplicate %s: %w", f.Name(), err)
+	}
+	s := &stream{w: os.NewFile(uintptr(fd), f.Name()), chunk: batchSize}
 	if info, err := f.Stat(); err == nil && !info.Mode().IsRegular() {
 		// Two generations share the pipe during an upgrade: only writes of at
 		// most PIPE_BUF are never mixed.
 		s.chunk = MaxLine
 	}
-	return s
+	return s, nil
 }
 
 func (s *stream) write(lines []byte) (int, error) {
@@ -32,7 +41,7 @@ func (s *stream) write(lines []byte) (int, error) {
 func (s *stream) idle() error           { return nil }
 func (s *stream) reopen() error         { return nil }
 func (s *stream) sweep(context.Context) {}
-func (s *stream) close() error          { return nil }
+func (s *stream) close() error          { return s.w.Close() }
 
 // writeLines writes whole lines in pieces of at most chunk bytes that end where
 // a line ends; chunk is at least MaxLine. It returns how many bytes were
