@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 )
 
 // engines are the two servers of every comparison.
@@ -108,4 +109,21 @@ func BenchmarkPost1KB(b *testing.B) {
 
 func BenchmarkGet100KB(b *testing.B) {
 	benchmarkServer(b, "GET /big HTTP/1.1\r\n"+benchHeader+"\r\n", 1, 100<<10, answering(100<<10))
+}
+
+// One look at each of 10,000 idle connections: what the sweeper does five times a second.
+func BenchmarkSweep10k(b *testing.B) {
+	s := &Server{Handler: http.NotFoundHandler()}
+	s.init()
+	conns := make([]*conn, 10_000)
+	for i := range conns {
+		conns[i] = newConn(s, &memConn{})
+		conns[i].enter(phaseIdle)
+	}
+	now := time.Now()
+	for b.Loop() {
+		for _, c := range conns {
+			c.look(now, sweepEvery)
+		}
+	}
 }

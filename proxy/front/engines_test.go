@@ -48,9 +48,8 @@ type options struct {
 
 // running is a started engine.
 type running struct {
-	addr     string
-	shutdown func(*testing.T)
-	server   *Server // front only
+	addr   string
+	server *Server // front only
 }
 
 var engines = []engine{{"front", runFront}, {"nethttp", runNetHTTP}}

@@ -5,7 +5,9 @@ import (
 	"net"
 	"net/http"
 	"sync"
-	"time"
+	"sync/atomic"
+
+	"sluice/proxy/h1"
 )
 
 // prefaceHead is how an HTTP/2 connection begins: it looks like a head, so that an
@@ -21,6 +23,7 @@ type handover struct {
 	done  chan struct{}
 	start sync.Once
 	stop  sync.Once
+	open  atomic.Int64 // connections
 }
 
 func newHandover(s *Server) *handover {
@@ -33,9 +36,22 @@ func newHandover(s *Server) *handover {
 			Handler:           s.Handler,
 			ReadHeaderTimeout: s.HeaderTimeout,
 			IdleTimeout:       s.IdleTimeout,
-			MaxHeaderBytes:    s.Limits.HeadBytes,
+			MaxHeaderBytes:    orDefault(s.Limits.HeadBytes, h1.DefaultHeadBytes),
 			ErrorLog:          s.ErrorLog,
 			Protocols:         protocols,
+		}
+	}
+	others := h.http.ConnState
+	h.http.ConnState = func(c net.Conn, state http.ConnState) {
+		switch state {
+		case http.StateNew:
+			h.open.Add(1)
+		case http.StateClosed, http.StateHijacked:
+			h.open.Add(-1)
+		case http.StateActive, http.StateIdle:
+		}
+		if others != nil {
+			others(c, state)
 		}
 	}
 	return h
@@ -105,20 +121,4 @@ func (r *replayed) Read(p []byte) (int, error) {
 		return n, nil
 	}
 	return r.Conn.Read(p)
-}
-
-// dateLine is the Date field of one second.
-type dateLine struct {
-	second int64
-	line   []byte
-}
-
-// setDate keeps the Date line up to date; the sweeper calls it several times a second.
-func (s *Server) setDate(now time.Time) {
-	second := now.Unix()
-	if old := s.date.Load(); old != nil && old.second == second {
-		return
-	}
-	line := now.UTC().AppendFormat([]byte("Date: "), http.TimeFormat)
-	s.date.Store(&dateLine{second: second, line: append(line, "\r\n"...)})
 }

@@ -21,11 +21,11 @@ const idleBudget = 6 << 10
 // TestIdleConnectionsCostLittle has a second process open the connections, so
 // that this one holds their server's half alone.
 func TestIdleConnectionsCostLittle(t *testing.T) {
+	conns := 10_000
 	if raceEnabled {
-		return // the race detector's own memory is what would be measured
+		conns = 500
 	}
-	const conns = 10_000
-	if err := allowFiles(conns + 200); err != nil {
+	if err := allowFiles(uint64(conns) + 200); err != nil {
 		t.Fatalf("%d connections need as many open files: %v", conns, err)
 	}
 	r := start(t, &Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -42,9 +42,9 @@ func TestIdleConnectionsCostLittle(t *testing.T) {
 		runtime.Gosched() // the last response has been read just now
 	}
 	after := inUse()
-	cost := int(after.total()-before.total()) / conns
-	t.Logf("%d idle connections: %d bytes each, %d of them stack", conns, cost, int(after.stack-before.stack)/conns)
-	if cost > idleBudget {
+	cost := int(int64(after.total())-int64(before.total())) / conns
+	t.Logf("%d idle connections: %d bytes each, %d of them stack", conns, cost, int(int64(after.stack)-int64(before.stack))/conns)
+	if cost > idleBudget && !raceEnabled { // its own memory is not what is measured
 		t.Errorf("an idle connection costs %d bytes, want at most %d", cost, idleBudget)
 	}
 }

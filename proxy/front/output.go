@@ -78,7 +78,7 @@ func (w *response) flushOut(p, tail []byte) {
 
 // writev writes all three by one system call where the connection can.
 func (w *response) writev(sock net.Conn, out, p, tail []byte) (err error) {
-	if _, secured := sock.(*tls.Conn); secured && len(out)+len(p)+len(tail) <= tlsRecordBytes {
+	if _, secured := sock.(*tls.Conn); secured && len(out)+len(p)+len(tail) <= copyBytes {
 		// Separate writes would be separate records, and system calls.
 		buf := copies.Get().(*[copyBytes]byte)
 		defer copies.Put(buf)
@@ -97,9 +97,6 @@ func (w *response) writev(sock net.Conn, out, p, tail []byte) (err error) {
 	w.vector = nil
 	return err
 }
-
-// tlsRecordBytes is the most that one TLS record holds (RFC 8446 §5.1).
-const tlsRecordBytes = 16 << 10
 
 // finish completes the response after the handler has returned.
 func (w *response) finish() {

@@ -66,7 +66,8 @@ type Server struct {
 	BadRequest func(w http.ResponseWriter, status int, reason string)
 
 	// HTTP2, if not nil, serves the connections that negotiate h2; it must not be used
-	// otherwise. Default: a server with the same handler, limits and time-outs.
+	// otherwise, and its ConnState is called by way of the Server's own.
+	// Default: a server with the same handler, limits and time-outs.
 	HTTP2 *http.Server
 
 	// H2C gives plain connections that begin with the HTTP/2 preface to HTTP2 (RFC 9113 §3.3).
@@ -113,12 +114,12 @@ func orDefault[T int | int64 | time.Duration](value, otherwise T) T {
 	return value
 }
 
-// Stats are the connections of a Server at one moment. Those handed to HTTP/2
-// and those hijacked are not among them.
+// Stats are the connections of a Server at one moment, without those hijacked.
 type Stats struct {
-	Connections int // open
+	Connections int // open, without those of HTTP/2
 	Idle        int // waiting for a request; a connection that has not sent one is idle too
 	Active      int // receiving a head or being served
+	HTTP2       int // handed over and open
 }
 
 func (s *Server) init() {
@@ -263,7 +264,9 @@ func (s *Server) Close() error {
 // Stats counts the connections.
 func (s *Server) Stats() Stats {
 	s.init()
-	return s.registry.stats()
+	stats := s.registry.stats()
+	stats.HTTP2 = int(s.h2.open.Load())
+	return stats
 }
 
 func (s *Server) logf(format string, args ...any) {

@@ -78,6 +78,9 @@ func TestShutdownWithTLS(t *testing.T) {
 		_ = resp.Body.Close()
 		defer transport.CloseIdleConnections()
 	}
+	if s := r.server.Stats(); s.HTTP2 != 1 || s.Connections != 1 {
+		t.Errorf("Stats = %+v, want one connection of each protocol", s)
+	}
 	if err := r.server.Shutdown(t.Context()); err != nil {
 		t.Error(err)
 	}
@@ -131,29 +134,28 @@ func TestHandshakeTimeout(t *testing.T) {
 }
 
 func TestCurl(t *testing.T) {
+	t.Parallel()
 	curl, err := exec.LookPath("curl")
 	if err != nil {
 		t.Fatal(err)
 	}
 	cert, _ := certificate(t)
 	for name, o := range map[string]options{"http": {}, "https": {tls: &tls.Config{Certificates: []tls.Certificate{cert}}}} {
-		onBoth(t, func(t *testing.T, e engine) {
-			r := e.run(t, http.HandlerFunc(protocol), o)
-			url := name + "://" + r.addr + "/"
-			body := strings.Repeat("y", 300_000)
-			for _, args := range [][]string{
-				{"--http1.1", "--data-binary", "@-"},                                       // asks for 100-continue
-				{"--http1.0", "--no-alpn", "--data-binary", "@-", "-H", "Expect:"},         // no chunks
-				{"--http1.1", "-T", "-", "-X", "POST", "-H", "Transfer-Encoding: chunked"}, // chunked upload
-				{"--http2", "--data-binary", "@-"},                                         // over TLS: HTTP/2
-			} {
-				cmd := exec.CommandContext(t.Context(), curl, append(args, "-sS", "-k", "--max-time", "15", url, "--next", "-sS", "-k", url)...)
-				cmd.Stdin = strings.NewReader(body)
-				out, err := cmd.CombinedOutput()
-				if err != nil || string(out) != body {
-					t.Errorf("%s %v: %v, %d bytes: %.200q", name, args, err, len(out), out)
-				}
+		r := runFront(t, http.HandlerFunc(protocol), o)
+		url := name + "://" + r.addr + "/"
+		body := strings.Repeat("y", 300_000)
+		for _, args := range [][]string{
+			{"--http1.1", "--data-binary", "@-"},                                       // asks for 100-continue
+			{"--http1.0", "--no-alpn", "--data-binary", "@-", "-H", "Expect:"},         // no chunks
+			{"--http1.1", "-T", "-", "-X", "POST", "-H", "Transfer-Encoding: chunked"}, // chunked upload
+			{"--http2", "--data-binary", "@-"},                                         // over TLS: HTTP/2
+		} {
+			cmd := exec.CommandContext(t.Context(), curl, append(args, "-sS", "-k", "--max-time", "15", url, "--next", "-sS", "-k", url)...)
+			cmd.Stdin = strings.NewReader(body)
+			out, err := cmd.CombinedOutput()
+			if err != nil || string(out) != body {
+				t.Errorf("%s %v: %v, %d bytes: %.200q", name, args, err, len(out), out)
 			}
-		})
+		}
 	}
 }
