@@ -77,7 +77,7 @@ loadtest: build $(K6) ## k6 against the demo: added latency, exact quotas of eve
 
 .PHONY: generate
 generate: ## Rewrite generated documents (configuration, metrics).
-	$(GO) test ./conf ./telemetry ./proxy -run 'Doc' -update
+	$(GO) test ./conf ./telemetry ./proxy -run 'Doc|Reference|Generated' -update
 
 .PHONY: vuln
 vuln: ## Known vulnerabilities in what is linked (needs the vulnerability database).

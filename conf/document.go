@@ -218,7 +218,7 @@ type ServiceTimeouts struct {
 type Retry struct {
 	Attempts int      `yaml:"attempts" min:"1" max:"10" doc:"Tries altogether. Default: 2; 1 means no retry."`
 	Budget   Percent  `yaml:"budget" doc:"Retries at most, as a share of the requests of the last ten seconds. Default: 20%"`
-	On       []string `yaml:"on" enum:"connect|502|503|504|reset|timeout" doc:"What is retried: connect and a stale connection for every method, the others for idempotent methods whose body was not read. Default: [connect, reset]"`
+	On       []string `yaml:"on" enum:"connect|502|503|504|reset|timeout" doc:"What is retried: connect (nothing was sent) for every method, the others for idempotent methods whose body is still whole. Default: [connect, reset]"`
 }
 
 // Health is an active health check.
