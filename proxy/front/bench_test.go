@@ -115,15 +115,15 @@ func BenchmarkGet100KB(b *testing.B) {
 func BenchmarkSweep10k(b *testing.B) {
 	s := &Server{Handler: http.NotFoundHandler()}
 	s.init()
-	conns := make([]*conn, 10_000)
-	for i := range conns {
-		conns[i] = newConn(s, &memConn{})
-		conns[i].enter(phaseIdle)
+	s.registry.sweeper = true // it would find nothing at the other end
+	for range 10_000 {
+		c := newConn(s, &memConn{})
+		c.enter(phaseIdle)
+		s.registry.add(c)
 	}
-	now := time.Now()
 	for b.Loop() {
-		for _, c := range conns {
-			c.look(now, sweepEvery)
+		for from, more := 0, true; more; from += batchConns {
+			_, more = s.registry.due(nil, from, time.Second)
 		}
 	}
 }

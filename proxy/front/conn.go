@@ -57,7 +57,7 @@ type conn struct {
 	// ownRead and ownWrite say that the handler has set a deadline; relaxed, that BodyRate does not hold.
 	ownRead, ownWrite, relaxed atomic.Bool
 
-	seen sighting // the sweeper's notes
+	notes notes // the sweeper's
 
 	given   bool // hijacked, or handed to HTTP/2: not ours to close
 	lingers bool // the client may still be sending: see linger

@@ -12,10 +12,19 @@ type registry struct {
 	last   chan struct{} // tells the sweeper that there is nothing left to sweep
 
 	mu      sync.Mutex    // guards what follows
-	conns   []*conn       // each knows its place
+	conns   []entry       // each connection knows its place
 	sweeper bool          // one is running
 	ended   bool          // no further connections
 	empty   chan struct{} // closed when the last one goes; nil when nobody waits
+}
+
+// entry is a connection, and what the sweeper remembers of it. It is here and not
+// in the connection so that looking at an idle one reads one line of memory that
+// is not at hand, the one with its word: with ten thousand of them this is what a sweep costs.
+type entry struct {
+	conn  *conn
+	word  uint64        // when it was last looked at
+	since time.Duration // since the sweeper began: when it was first seen with this word
 }
 
 // add takes c in and sees to it that a sweeper runs. It refuses once every connection has been closed.
@@ -26,7 +35,7 @@ func (r *registry) add(c *conn) bool {
 		return false
 	}
 	c.place = len(r.conns)
-	r.conns = append(r.conns, c)
+	r.conns = append(r.conns, entry{conn: c, word: unseen})
 	if !r.sweeper {
 		r.sweeper = true
 		r.server.setDate(time.Now())
@@ -45,8 +54,8 @@ func (r *registry) remove(c *conn) {
 	last := len(r.conns) - 1
 	moved := r.conns[last]
 	r.conns[c.place] = moved
-	moved.place = c.place
-	r.conns[last] = nil
+	moved.conn.place = c.place
+	r.conns[last] = entry{}
 	r.conns = r.conns[:last]
 	c.place = -1
 	if last == 0 && r.server.closing.Load() {
@@ -76,30 +85,51 @@ func (r *registry) retireSweeper() bool {
 	return true
 }
 
-// batch appends connections to into, from place from on. The lock is held for
-// a thousand at a time: one that moves to another place meanwhile may be left out or
-// come twice, which a sweep does not mind.
-func (r *registry) batch(into []*conn, from int) []*conn {
-	const most = 1024
+// batchConns is for how many connections the lock is held at a time. One that
+// moves to another place meanwhile may be left out or come twice, which a sweep does not mind.
+const batchConns = 1024
+
+// unseen is a word that no connection has.
+const unseen = uint64(phaseMask)
+
+// due appends to into what needs a closer look among batchConns connections, from place
+// from on; more is false when these were the last ones.
+func (r *registry) due(into []sighting, from int, now time.Duration) (found []sighting, more bool) {
+	closing := r.server.closing.Load()
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if from >= len(r.conns) {
-		return into
+	to := min(len(r.conns), from+batchConns)
+	for i := min(from, to); i < to; i++ {
+		e := &r.conns[i]
+		word := e.conn.word.Load()
+		if word != e.word {
+			e.word, e.since = word, now
+		}
+		if stay := now - e.since; stay > r.server.patience(phase(word)&phaseMask, closing) {
+			into = append(into, sighting{e.conn, word, stay})
+		}
 	}
-	return append(into, r.conns[from:min(len(r.conns), from+most)]...)
+	return into, to < len(r.conns)
 }
 
 // each calls f for every connection.
 func (r *registry) each(f func(*conn)) {
 	var buf []*conn
-	for from := 0; ; from += len(buf) {
-		buf = r.batch(buf[:0], from)
-		if len(buf) == 0 {
-			return
+	for from := 0; ; from += batchConns {
+		r.mu.Lock()
+		for _, e := range r.conns[min(from, len(r.conns)):min(from+batchConns, len(r.conns))] {
+			buf = append(buf, e.conn)
 		}
+		more := from+batchConns < len(r.conns)
+		r.mu.Unlock()
 		for _, c := range buf {
 			f(c)
 		}
+		if !more {
+			return
+		}
+		clear(buf)
+		buf = buf[:0]
 	}
 }
 

@@ -1,6 +1,7 @@
 package front
 
 import (
+	"math"
 	"time"
 )
 
@@ -11,14 +12,21 @@ const sweepEvery = 200 * time.Millisecond
 // newConnGrace is how long Shutdown waits for the first byte of a connection.
 const newConnGrace = time.Second
 
-// sighting is what the sweeper remembers of a connection: it alone uses it.
+// sighting is a connection that has been in one phase for longer than is nothing to
+// look at.
 type sighting struct {
-	word             uint64
-	since            time.Time // first seen with this word
+	conn *conn
+	word uint64
+	stay time.Duration
+}
+
+// notes are what the sweeper remembers of a request that takes its time: it alone uses them.
+type notes struct {
+	word             uint64 // of the request
 	reading, writing uint32
-	readingSince     time.Time // first seen in this read
-	writingSince     time.Time
-	waited           time.Duration // for the body, in this request
+	readingSince     time.Duration // first seen in this read
+	writingSince     time.Duration
+	waited           time.Duration // for the body
 }
 
 // sweep looks at every connection, again and again, until there is none. One
@@ -27,29 +35,27 @@ type sighting struct {
 func (s *Server) sweep() {
 	ticker := time.NewTicker(sweepEvery)
 	defer ticker.Stop()
-	var batch []*conn
+	var found []sighting
 	var w watched
-	last := time.Now()
-	for {
+	var last time.Duration
+	for began := time.Now(); ; {
 		select {
 		case <-ticker.C:
 		case <-s.registry.last:
 		}
-		now := time.Now()
-		s.setDate(now)
-		for from := 0; ; from += len(batch) {
-			batch = s.registry.batch(batch[:0], from)
-			if len(batch) == 0 {
-				break
-			}
-			for _, c := range batch {
-				if word, watch := c.look(now, now.Sub(last)); watch {
-					w.add(c, word)
+		t := time.Now()
+		s.setDate(t)
+		now := t.Sub(began)
+		for from, more := 0, true; more; from += batchConns {
+			found, more = s.registry.due(found[:0], from, now)
+			for _, seen := range found {
+				if seen.conn.look(seen, now, now-last) {
+					w.add(seen.conn, seen.word)
 				}
 			}
 			w.check()
+			clear(found)
 		}
-		clear(batch)
 		last = now
 		if s.registry.retireSweeper() {
 			return
@@ -57,35 +63,49 @@ func (s *Server) sweep() {
 	}
 }
 
-// look keeps the time-outs of a connection. It reports whether its client is
-// to be watched, because a handler is running that neither reads nor writes, and
-// the word by which the request is known.
-func (c *conn) look(now time.Time, passed time.Duration) (word uint64, watch bool) {
-	s, seen := c.server, &c.seen
-	word = c.word.Load()
-	if word != seen.word || seen.since.IsZero() {
-		*seen = sighting{word: word, since: now}
-	}
-	stay := now.Sub(seen.since)
-	switch phase(word) & phaseMask {
+// patience is how long a connection may stay in a phase before the sweeper looks closer.
+func (s *Server) patience(p phase, closing bool) time.Duration {
+	switch p {
 	case phaseNew:
-		if stay > s.HeaderTimeout || s.closing.Load() && stay > newConnGrace && !c.dataWaits() {
-			c.closeIf(phaseNew)
+		if closing {
+			return newConnGrace
 		}
+		return s.HeaderTimeout
 	case phaseIdle:
-		if stay > s.IdleTimeout || s.closing.Load() && !c.dataWaits() {
-			c.closeIf(phaseIdle)
+		if closing {
+			return -1
+		}
+		return s.IdleTimeout
+	case phaseHead:
+		return s.HeaderTimeout
+	case phaseServing:
+		return sweepEvery / 2 // not those that have begun since the last sweep
+	case phaseClosed:
+	}
+	return math.MaxInt64
+}
+
+// look does what is due. It reports whether the client is to be watched,
+// because a handler is running that neither reads nor writes.
+func (c *conn) look(seen sighting, now, passed time.Duration) (watch bool) {
+	switch p := phase(seen.word) & phaseMask; p {
+	case phaseNew, phaseIdle:
+		if !c.dataWaits() || seen.stay > c.server.patience(p, false) {
+			c.closeIf(p)
 		}
 	case phaseHead:
-		if stay > s.HeaderTimeout && c.word.Load() == word {
+		if c.word.Load() == seen.word {
 			c.stopReading()
 		}
 	case phaseServing:
+		if c.notes.word != seen.word {
+			c.notes = notes{word: seen.word}
+		}
 		reading, writing := c.lookAtBody(now, passed), c.lookAtWrite(now)
-		return word, !reading && !writing && stay >= sweepEvery
+		return !reading && !writing
 	case phaseClosed:
 	}
-	return word, false
+	return false
 }
 
 // stopReading makes the read under way, and those that follow, fail.
@@ -95,14 +115,14 @@ func (c *conn) stopReading() {
 }
 
 // lookAtBody keeps the rate of the body. It reports whether somebody waits for it.
-func (c *conn) lookAtBody(now time.Time, passed time.Duration) bool {
-	s, seen := c.server, &c.seen
+func (c *conn) lookAtBody(now, passed time.Duration) bool {
+	s, seen := c.server, &c.notes
 	count := c.reading.Load()
 	if count%2 == 0 {
-		seen.readingSince = time.Time{}
+		seen.readingSince = 0
 		return false
 	}
-	if seen.readingSince.IsZero() || count != seen.reading {
+	if seen.readingSince == 0 || count != seen.reading {
 		seen.reading, seen.readingSince = count, now
 	}
 	if c.ownRead.Load() {
@@ -111,7 +131,7 @@ func (c *conn) lookAtBody(now time.Time, passed time.Duration) bool {
 	// Only what is spent in reads counts: a client is not to blame for a handler
 	// that takes its time.
 	seen.waited += passed
-	silent := now.Sub(seen.readingSince) > s.IdleTimeout
+	silent := now-seen.readingSince > s.IdleTimeout
 	slow := false
 	if over := seen.waited - s.BodyGrace; over > 0 && s.BodyRate > 0 && !c.relaxed.Load() {
 		slow = float64(c.received.Load()) < over.Seconds()*float64(s.BodyRate)
@@ -123,17 +143,17 @@ func (c *conn) lookAtBody(now time.Time, passed time.Duration) bool {
 }
 
 // lookAtWrite keeps the time-out of writes. It reports whether one is under way.
-func (c *conn) lookAtWrite(now time.Time) bool {
-	seen := &c.seen
+func (c *conn) lookAtWrite(now time.Duration) bool {
+	seen := &c.notes
 	count := c.writing.Load()
 	if count%2 == 0 {
-		seen.writingSince = time.Time{}
+		seen.writingSince = 0
 		return false
 	}
-	if seen.writingSince.IsZero() || count != seen.writing {
+	if seen.writingSince == 0 || count != seen.writing {
 		seen.writing, seen.writingSince = count, now
 	}
-	if now.Sub(seen.writingSince) > c.server.WriteTimeout && !c.ownWrite.Load() {
+	if now-seen.writingSince > c.server.WriteTimeout && !c.ownWrite.Load() {
 		_ = c.sock.SetWriteDeadline(time.Unix(1, 0)) // if it cannot be set, the connection is closed already
 	}
 	return true
