@@ -26,7 +26,7 @@ func TestAQuietKeyIsSmall(t *testing.T) {
 	if raceEnabled {
 		return // the detector pads every allocation
 	}
-	const n = 1 << 20
+	const n = 1 << 18 // the index is as full as with a million
 	before := heap()
 	w := newWorld(t, Options{})
 	r := compile(t, "r", perHour(1000))
