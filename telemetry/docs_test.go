@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"os"
+	"path/filepath"
 	"reflect"
 	"regexp"
 	"slices"
@@ -63,6 +64,34 @@ func TestMetricsReferenceIsCurrent(t *testing.T) {
 		t.Errorf("%s is stale: go test ./telemetry -run MetricsReference -update", file)
 	}
 }
+
+// TestMetricsInTheManualExist reads the names that the manual tells operators to
+// watch.
+func TestMetricsInTheManualExist(t *testing.T) {
+	pages, err := filepath.Glob("../docs/*.md")
+	if err != nil || len(pages) == 0 {
+		t.Fatalf("%d pages, %v", len(pages), err)
+	}
+	library := make(map[string]bool)
+	for _, name := range libraryMetrics(t) {
+		name, _, _ = strings.Cut(name, "{")
+		library[name] = true
+	}
+	for _, page := range pages {
+		text, err := os.ReadFile(page)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, name := range metricName.FindAllString(string(text), -1) {
+			if _, ours := familyOfSample(name); !ours && !library[name] {
+				t.Errorf("%s: there is no metric %s", filepath.Base(page), name)
+			}
+		}
+	}
+}
+
+// metricName is what looks like the name of a metric.
+var metricName = regexp.MustCompile(`\b(sluice|go|process)_[a-z]+(_[a-z]+)*\b`)
 
 // libraryMetrics returns the names in a scrape that are not sluice's own, with
 // the labels' names. It leaves out those that are there only where the kernel
