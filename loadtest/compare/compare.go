@@ -28,6 +28,13 @@ type options struct {
 	json, doc   string
 	profiles    string
 	pgo         string
+
+	given []string // the flags that were given and change what is measured
+}
+
+// command is what measures the same again, wherever its results went.
+func (o options) command() string {
+	return strings.Join(append([]string{"go run ./loadtest/compare"}, o.given...), " ")
 }
 
 func parseOptions(args []string) (o options, err error) {
@@ -48,6 +55,11 @@ func parseOptions(args []string) (o options, err error) {
 	if f.NArg() > 0 || o.rounds < 1 || o.slice < time.Second || o.connections < 1 || o.rate < 0 {
 		return o, errors.New("compare: want no arguments, at least one round and one connection, slices of at least a second")
 	}
+	f.Visit(func(given *flag.Flag) {
+		if !slices.Contains([]string{"json", "doc", "profile", "pgo", "sluice"}, given.Name) {
+			o.given = append(o.given, "--"+given.Name+"="+given.Value.String())
+		}
+	})
 	return o, nil
 }
 
@@ -120,7 +132,7 @@ func compare(ctx context.Context, args []string) error {
 			return err
 		}
 	}
-	return c.publish(c.report(started, args))
+	return c.publish(c.report(started))
 }
 
 // enter starts a contestant and probes it. One that is not installed is left out.
@@ -269,9 +281,9 @@ func (c *comparison) usage(e *entry) (u usage, err error) {
 }
 
 // report collects what was measured.
-func (c *comparison) report(started time.Time, args []string) report.Report {
+func (c *comparison) report(started time.Time) report.Report {
 	rep := report.Report{
-		Command: strings.Join(append([]string{"go run ./loadtest/compare"}, args...), " "),
+		Command: c.command(),
 		Started: started, Machine: report.ThisMachine(), Missing: c.missing,
 		Settings: report.Settings{
 			Rounds: c.rounds, Slice: c.slice, Connections: c.connections, Rate: c.rate,

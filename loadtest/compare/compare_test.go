@@ -154,3 +154,13 @@ func TestParseOptionsRefusesNonsense(t *testing.T) {
 		}
 	}
 }
+
+func TestCommandNamesWhatChangesTheMeasurement(t *testing.T) {
+	o, err := parseOptions([]string{"--only", "nginx", "--json", "out.json", "--rounds=3", "--profile", "dir"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, want := o.command(), "go run ./loadtest/compare --only=nginx --rounds=3"; got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+}
