@@ -122,9 +122,9 @@ func TestSilentBodyIsGivenUpWithoutARate(t *testing.T) {
 // A handler that takes its time over a body is not the client's fault.
 func TestBodyRateCountsWaitingOnly(t *testing.T) {
 	t.Parallel()
-	s := &Server{BodyRate: 1 << 20, BodyGrace: time.Millisecond, Handler: http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+	s := &Server{BodyRate: 1 << 20, BodyGrace: 3 * sweepEvery, Handler: http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
 		_, _ = io.ReadFull(r.Body, make([]byte, 1))
-		time.Sleep(3 * sweepEvery) // what it is about: the sweeper looks, and nobody is reading
+		time.Sleep(6 * sweepEvery) // what it is about: the sweeper looks, and nobody is reading
 		if _, err := io.Copy(io.Discard, r.Body); err != nil {
 			t.Errorf("body: %v", err)
 		}
