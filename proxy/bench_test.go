@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"bytes"
 	"fmt"
-	"io"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -75,8 +74,9 @@ limits: {anonymous: {requests: 2000000000, per: 1h}}
 			}
 			defer conn.Close()
 			r := bufio.NewReaderSize(conn, 8192)
+			bytesOut := []byte(request)
 			once := func() {
-				if _, err := io.WriteString(conn, request); err != nil {
+				if _, err := conn.Write(bytesOut); err != nil {
 					b.Fatal(err)
 				}
 				line, err := r.ReadSlice('\n')

@@ -64,6 +64,11 @@ func (c *compiler) fault(path string, err error) {
 
 func (c *compiler) listeners() {
 	c.out.listeners = make(map[string]*listenerRules, len(c.doc.Listeners))
+	if live := c.g.live.Load(); live != nil {
+		// A listener that is no longer named still answers what its connections
+		// send while they end, by the rules that it had.
+		maps.Copy(c.out.listeners, live.listeners)
+	}
 	for _, l := range c.doc.Listeners {
 		c.out.listeners[l.Address] = &listenerRules{
 			redirect:         l.Redirect == "https",

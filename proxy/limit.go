@@ -19,6 +19,7 @@ type policy struct {
 	limit   []string // X-RateLimit-Limit
 	item    string   // its element of RateLimit-Policy: "tenant";q=1000;w=3600
 	name    string   // its name as a structured string: "tenant"
+	burst   string   // the burst's: "tenant-burst"
 	window  string   // hour, minute, 90s
 }
 
@@ -39,17 +40,25 @@ func (g *Gateway) compilePolicy(id string, l conf.Limit) (*policy, error) {
 	if err != nil {
 		return nil, err
 	}
-	name := strconv.Quote(id)
-	return &policy{
+	name, burst := strconv.Quote(id), strconv.Quote(id+burstSuffix)
+	p := &policy{
 		id:      id,
 		rule:    rule,
 		metrics: g.deps.Metrics.Policy(id),
 		limit:   []string{strconv.FormatInt(l.Requests, 10)},
 		name:    name,
+		burst:   burst,
 		window:  windowWords(l.Per.Std()),
 		item:    name + ";q=" + strconv.FormatInt(l.Requests, 10) + ";w=" + strconv.FormatInt(ceilSeconds(l.Per.Std()), 10),
-	}, nil
+	}
+	if size, interval := rule.Burst(); size > 0 {
+		p.item += ", " + burst + ";q=" + strconv.FormatInt(size, 10) + ";w=" + strconv.FormatInt(ceilSeconds(time.Duration(size)*interval), 10)
+	}
+	return p, nil
 }
+
+// burstSuffix makes the name of a limit's burst out of the limit's.
+const burstSuffix = "-burst"
 
 // limitAddress spends of the address's limit. Unlike the quotas it is spent
 // before the request can be refused for another reason, because it bounds
@@ -78,6 +87,7 @@ func (g *Gateway) spend(e *exchange) *refusal {
 	}
 	cost := e.route.cost
 	switch {
+	case cost == 0: // the route is free: no quota holds, and none is shown
 	case e.tier != nil:
 		e.charge(e.tier.policy, lim.KeyString(e.tier.policy.rule, e.tenant), cost)
 	case w.anonymous != nil:
@@ -168,9 +178,18 @@ func (e *exchange) setRateLimit(h http.Header) {
 		b = strconv.AppendInt(b, d.Quotas[i].Remaining, 10)
 		b = append(b, ";t="...)
 		b = strconv.AppendInt(b, ceilSeconds(d.Quotas[i].ResetAfter), 10)
+		if d.Quotas[i].BurstRefused {
+			b = append(b, ", "...)
+			b = append(b, e.policies[i].burst...)
+			b = append(b, ";r=0;t="...)
+			b = strconv.AppendInt(b, ceilSeconds(d.Quotas[i].Wait), 10)
+		}
 	}
 	text := string(b)
 	h["X-Ratelimit-Limit"] = p.limit
+	if d.Quotas[d.Tightest].BurstRefused {
+		h["X-Ratelimit-Limit"] = []string{itoa(d.Limit)}
+	}
 	e.values.set(h, "X-Ratelimit-Remaining", text[:remainingEnd])
 	e.values.set(h, "X-Ratelimit-Reset", text[remainingEnd:resetEnd])
 	e.values.set(h, "Ratelimit", text[resetEnd:])
@@ -189,8 +208,12 @@ func (e *exchange) describeQuota(p *problem.Problem) {
 	d := &e.decision
 	used := e.policies[d.Tightest]
 	p.Type = problem.QuotaExceeded
+	id := used.id
+	if d.Quotas[d.Tightest].BurstRefused {
+		id += burstSuffix
+	}
 	p.Limit = &problem.Limit{
-		Policy: used.id, Tenant: e.tenant, Tier: e.tierName(),
+		Policy: id, Tenant: e.tenant, Tier: e.tierName(),
 		Limit: d.Limit, Remaining: d.Remaining, RetryAfter: ceilSeconds(d.RetryAfter),
 	}
 	p.Detail = e.quotaSentence(used, d)

@@ -198,6 +198,7 @@ func (l *Listeners) serve(o *listening) {
 		}
 		if err != nil {
 			l.log.Error("listener failed", telemetry.KeyListener, o.conf.Address, telemetry.KeyError, err)
+			l.gateway.deps.Health.Set("listener "+o.conf.Address, err)
 		}
 		o.done <- err
 	}()

@@ -181,6 +181,47 @@ routes:
 	}
 }
 
+func TestBurstIsAPolicyOfItsOwn(t *testing.T) {
+	g := newRig(t, http.HandlerFunc(seen), `
+tiers: {standard: {requests: 100, per: 1h, burst: {rate: 1/m, size: 2}}}
+`+apiRoutes)
+	token := "Authorization: " + g.token(issuer.Claims{Tenant: "acme"})
+	g.get("/api/x", token)
+	if a := g.get("/api/x", token); a.StatusCode != 200 || a.Header.Get("RateLimit-Policy") != `"tenant";q=100;w=3600, "tenant-burst";q=2;w=120` {
+		t.Errorf("within the burst: %d %v", a.StatusCode, a.Header)
+	}
+	a := g.get("/api/x", token)
+	p := a.problem(t)
+	if a.StatusCode != 429 || p.Limit != 2 || p.Remaining != 0 || p.RetryAfter > 60 || !strings.Contains(a.body, `["tenant-burst"]`) ||
+		a.Header.Get("X-RateLimit-Limit") != "2" || !strings.Contains(a.Header.Get("RateLimit"), `"tenant";r=98`) || !strings.Contains(a.Header.Get("RateLimit"), `"tenant-burst";r=0;t=`) {
+		t.Errorf("beyond it: %v %s", a.Header, a.body)
+	}
+}
+
+func TestRoutesCostWhatTheySay(t *testing.T) {
+	g := newRig(t, http.HandlerFunc(seen), `
+tiers: {standard: {requests: 3, per: 1h}}
+routes:
+  - {path: /free, service: app, cost: 0}
+  - {path: /dear, service: app, cost: 2}
+  - {path: /api, service: app}
+`)
+	token := "Authorization: " + g.token(issuer.Claims{Tenant: "acme"})
+	for range 5 {
+		if a := g.get("/free", token); a.StatusCode != 200 {
+			t.Fatalf("%d %s", a.StatusCode, a.body)
+		}
+	}
+	for i, c := range []struct {
+		path   string
+		status int
+	}{{"/dear", 200}, {"/dear", 429}, {"/api", 200}, {"/api", 429}, {"/free", 200}} {
+		if a := g.get(c.path, token); a.StatusCode != c.status {
+			t.Errorf("step %d, %s: %d, want %d", i, c.path, a.StatusCode, c.status)
+		}
+	}
+}
+
 func TestTenantChoosesRouteAndService(t *testing.T) {
 	named := func(name string) http.HandlerFunc {
 		return func(w http.ResponseWriter, _ *http.Request) { w.Write([]byte(name)) }

@@ -150,7 +150,24 @@ func TestReloadsLoseNothing(t *testing.T) {
 		if out, code := sluice(t, "reload", "-c", g.Config); code != 0 {
 			t.Fatalf("exit %d: %s", code, out)
 		}
-		testkit.NewClient(t, "http://"+second).Get("/x").Want(200)
+		leaving := testkit.NewClient(t, "http://"+second)
+		leaving.Get("/x").Want(200)
+		var busy sync.WaitGroup
+		for range 4 { // clients that go on until the listener has gone
+			busy.Go(func() {
+				for {
+					if _, err := leaving.Try("GET", "/x"); err != nil {
+						return
+					}
+				}
+			})
+		}
+		defer func() {
+			busy.Wait()
+			if strings.Contains(g.Output(), "panic") {
+				t.Error("a request to a listener that was going panicked")
+			}
+		}()
 		g.WriteConfig(t, publicConfig, map[string]any{"More": ""})
 		if out, code := sluice(t, "reload", "-c", g.Config); code != 0 {
 			t.Fatalf("exit %d: %s", code, out)

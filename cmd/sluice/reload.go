@@ -64,6 +64,9 @@ func (r *reloader) Reload(context.Context) (admin.Reloaded, bool) {
 	}
 	r.inForce, r.failed = doc, false
 	r.log.Info("configuration applied", telemetry.KeyFile, r.path, telemetry.KeyHash, doc.Hash())
+	for _, p := range problems {
+		r.log.Warn("configuration warning", telemetry.KeyPath, p.Path, "warning", p.Error())
+	}
 	return admin.Reloaded{Hash: doc.Hash(), Changed: true, Problems: problems}, true
 }
 
@@ -90,7 +93,7 @@ func (r *reloader) Run(ctx context.Context) error {
 	if err != nil {
 		r.log.Warn("configuration is polled, for it cannot be watched", telemetry.KeyFile, r.path, telemetry.KeyError, err)
 	}
-	seen := contentOf(r.path)
+	seen, gone := contentOf(r.path), false
 	ticker := time.NewTicker(poll)
 	defer ticker.Stop()
 	rest := time.NewTimer(settle)
@@ -109,9 +112,15 @@ func (r *reloader) Run(ctx context.Context) error {
 		case <-ticker.C:
 		case <-rest.C:
 		}
-		if now := contentOf(r.path); now != nil && !bytes.Equal(now, seen) {
-			seen = now
+		switch now := contentOf(r.path); {
+		case now == nil && !gone:
+			r.log.Warn("configuration file cannot be read; the one in force stays", telemetry.KeyFile, r.path)
+			gone = true
+		case now != nil && !bytes.Equal(now, seen):
+			seen, gone = now, false
 			r.Reload(ctx)
+		case now != nil:
+			gone = false
 		}
 	}
 }

@@ -42,6 +42,9 @@ func serve(ctx context.Context, path string) error {
 	level := new(slog.LevelVar)
 	level.Set(logLevel(doc.Logs.Level))
 	log := telemetry.NewLogger(telemetry.LogOptions{Level: level, Format: doc.Logs.Format}, os.Stderr)
+	slog.SetDefault(log) // libraries that log by themselves get the same form
+	// Whoever reads our log may go away; that must not end the gateway.
+	signal.Ignore(syscall.SIGPIPE)
 	tuneMemory(log)
 
 	a, err := newApp(doc, log, level)
