@@ -119,11 +119,17 @@ func (e *exchange) interruptBody() {
 // countedBody is the client's request body: it counts bytes and ends with
 // errBodyTooLarge beyond limit. It lives in the exchange, so that wrapping a
 // body allocates nothing.
+//
+// At its end it takes what clients may not say out of the trailer, where a
+// service that merges trailers into the header would believe it.
 type countedBody struct {
 	src   io.Reader
 	limit int64 // -1: none
 	read  int64
 	over  bool
+
+	trailer *http.Header
+	drop    *upstream.NameSet
 }
 
 func (b *countedBody) Read(p []byte) (int, error) {
@@ -132,6 +138,13 @@ func (b *countedBody) Read(p []byte) (int, error) {
 	if b.limit >= 0 && b.read > b.limit {
 		b.over = true
 		return max(0, n-int(b.read-b.limit)), errBodyTooLarge
+	}
+	if err == io.EOF && b.trailer != nil {
+		for name := range *b.trailer {
+			if b.drop.Has(name) {
+				delete(*b.trailer, name)
+			}
+		}
 	}
 	return n, err
 }

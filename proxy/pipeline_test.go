@@ -1,6 +1,8 @@
 package proxy
 
 import (
+	"encoding/json"
+	"io"
 	"net/http"
 	"strings"
 	"testing"
@@ -38,6 +40,30 @@ func TestForgedIdentityNeverReachesTheService(t *testing.T) {
 		if got := h.Values(name); len(got) > 0 {
 			t.Errorf("anonymous request arrived with %s: %q", name, got)
 		}
+	}
+}
+
+func TestForgedTrailersNeverReachTheService(t *testing.T) {
+	g := newRig(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		io.Copy(io.Discard, r.Body)
+		json.NewEncoder(w).Encode(r.Trailer)
+	}), apiRoutes)
+	r, err := http.NewRequest("POST", g.server.URL+"/public/x", io.NopCloser(strings.NewReader("body")))
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Trailer = http.Header{"X-Tenant-Id": {"evil"}, "X-Auth-Subject": {"root"}, "X-Checksum": {"abc"}}
+	resp, err := http.DefaultTransport.RoundTrip(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	var got http.Header
+	if err := json.NewDecoder(resp.Body).Decode(&got); err != nil {
+		t.Fatal(err)
+	}
+	if got.Get("X-Checksum") != "abc" || got.Get("X-Tenant-Id") != "" || got.Get("X-Auth-Subject") != "" {
+		t.Errorf("the service saw the trailer %v", got)
 	}
 }
 

@@ -47,7 +47,7 @@ func (g *Gateway) prepareRequest(e *exchange) *refusal {
 		out.BodyLength = 0
 	}
 	if out.BodyLength != 0 {
-		e.body = countedBody{src: r.Body, limit: rt.maxBody}
+		e.body = countedBody{src: r.Body, limit: rt.maxBody, trailer: &r.Trailer, drop: e.world.drop}
 		out.Body = &e.body
 		out.Trailer = &r.Trailer
 		out.Interrupt = e.interrupt
