@@ -105,7 +105,7 @@ var unreadCodes = map[int]code{
 
 // answerUnread answers for a request whose head the front refused: it has no
 // route and no tenant, but an account as every other.
-func (g *Gateway) answerUnread(w http.ResponseWriter, status int, reason string) {
+func (g *Gateway) answerUnread(w http.ResponseWriter, remote string, status int, reason string) {
 	now := time.Now()
 	c, known := unreadCodes[status]
 	if !known {
@@ -113,7 +113,7 @@ func (g *Gateway) answerUnread(w http.ResponseWriter, status int, reason string)
 	}
 	row := &refusals[c]
 	rec := telemetry.Record{
-		Time: now, RequestID: telemetry.NewRequestID(now), Protocol: "HTTP/1.1",
+		Time: now, RequestID: telemetry.NewRequestID(now), Protocol: "HTTP/1.1", Client: parsePeer(remote),
 		Status: status, Origin: row.word, Error: reason,
 	}
 	w.Header().Set("X-Request-ID", rec.RequestID)

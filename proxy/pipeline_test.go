@@ -3,6 +3,7 @@ package proxy
 import (
 	"encoding/json"
 	"io"
+	"net"
 	"net/http"
 	"strings"
 	"testing"
@@ -273,5 +274,26 @@ routes:
 	}
 	if a := g2.get("/only/x", "Authorization: "+g2.token(issuer.Claims{Tenant: "globex"})); a.StatusCode != 404 {
 		t.Errorf("a route of another tenant: %d", a.StatusCode)
+	}
+}
+
+// Invariant 4 holds for what never becomes a request, too.
+func TestUnreadRequestsHaveAnAccount(t *testing.T) {
+	g := newRig(t, http.HandlerFunc(seen), apiRoutes)
+	conn, err := net.Dial("tcp", strings.TrimPrefix(g.server.URL, "http://"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	if _, err := io.WriteString(conn, "GET / HTTP/1.1\r\nHost: a\r\nBad : x\r\n\r\n"); err != nil {
+		t.Fatal(err)
+	}
+	text, err := io.ReadAll(conn)
+	if err != nil || !strings.HasPrefix(string(text), "HTTP/1.1 400 ") || !strings.Contains(string(text), `"status":400`) {
+		t.Fatalf("%v: %s", err, text)
+	}
+	lines := g.lines()
+	if len(lines) != 1 || lines[0]["client_ip"] != "127.0.0.1" || lines[0]["status"] != 400.0 || lines[0]["origin"] != "bad-request" {
+		t.Errorf("lines %v", lines)
 	}
 }

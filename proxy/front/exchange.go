@@ -206,7 +206,7 @@ func (x *exchange) refuse(c *conn, status int, reason string) bool {
 	x.w.begin(1, false)
 	x.w.closeAfter = true
 	if !x.call(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		c.server.BadRequest(w, status, reason)
+		c.server.BadRequest(w, c.remote, status, reason)
 	})) || x.w.hijacked {
 		x.reusable = false
 		return false

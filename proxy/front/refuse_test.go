@@ -81,7 +81,7 @@ func TestRefusals(t *testing.T) {
 func TestBadRequestIsTheCallersToWrite(t *testing.T) {
 	s := &Server{
 		Handler: http.NotFoundHandler(),
-		BadRequest: func(w http.ResponseWriter, status int, reason string) {
+		BadRequest: func(w http.ResponseWriter, remote string, status int, reason string) {
 			w.Header().Set("Content-Type", "application/problem+json")
 			w.WriteHeader(status)
 			_, _ = io.WriteString(w, `{"detail":"`+reason+`"}`)
@@ -94,7 +94,7 @@ func TestBadRequestIsTheCallersToWrite(t *testing.T) {
 }
 
 func TestBadRequestMayPanic(t *testing.T) {
-	s := &Server{Handler: http.NotFoundHandler(), BadRequest: func(http.ResponseWriter, int, string) { panic("of the test") }}
+	s := &Server{Handler: http.NotFoundHandler(), BadRequest: func(http.ResponseWriter, string, int, string) { panic("of the test") }}
 	r := start(t, s)
 	if o := exchangeRaw(t, r.addr, "GET / HTTP/1.1\r\n\r\n", "GET"); o.Answers[0].Err != "ended" {
 		t.Errorf("got %+v", o)

@@ -62,8 +62,9 @@ type Server struct {
 	// BadRequest, if not nil, answers a request that never reaches the handler:
 	// a head that is refused (400, 414, 431, 501, 505) or too late (408), and an
 	// expectation that cannot be met (417). The connection ends with it.
-	// reason is a sentence that quotes nothing of the request.
-	BadRequest func(w http.ResponseWriter, status int, reason string)
+	// reason is a sentence that quotes nothing of the request, remote the
+	// client's address and port.
+	BadRequest func(w http.ResponseWriter, remote string, status int, reason string)
 
 	// HTTP2, if not nil, serves the connections that negotiate h2; it must not be used
 	// otherwise, and its ConnState is called by way of the Server's own.
@@ -151,7 +152,7 @@ func (s *Server) init() {
 }
 
 // plainBadRequest answers as net/http does.
-func plainBadRequest(w http.ResponseWriter, status int, reason string) {
+func plainBadRequest(w http.ResponseWriter, _ string, status int, reason string) {
 	http.Error(w, http.StatusText(status)+": "+reason, status)
 }
 
