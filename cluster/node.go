@@ -48,12 +48,12 @@ type Node struct {
 
 	list atomic.Pointer[memberlist.Memberlist]
 
-	lifeMu  sync.Mutex // guards leaving and ending the library, which panics when they come in the wrong order
-	ended   bool
-	ctx     context.Context // ends when the node does
-	cancel  context.CancelFunc
-	stop    <-chan struct{} // ctx.Done()
-	done    chan struct{}   // closed when Run has returned
+	lifeMu sync.Mutex // guards leaving and ending the library, which panics when they come in the wrong order
+	ended  bool
+	ctx    context.Context // ends when the node does
+	cancel context.CancelFunc
+	stop   <-chan struct{} // ctx.Done()
+	done   chan struct{}   // closed when Run has returned
 
 	spawnMu  sync.Mutex
 	stopping bool
