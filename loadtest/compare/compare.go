@@ -25,6 +25,7 @@ type options struct {
 	connections int
 	only        string
 	machine     machineOptions
+	before      string
 	json, doc   string
 	profiles    string
 	pgo         string
@@ -45,6 +46,7 @@ func parseOptions(args []string) (o options, err error) {
 	f.IntVar(&o.connections, "connections", 64, "keep-alive `connections`")
 	f.StringVar(&o.only, "only", "", "`names` of the rows to measure, separated by commas: "+strings.Join(names(contestants), ", "))
 	o.machine.flags(f)
+	f.StringVar(&o.before, "before", "", "another gateway `binary`, measured in the same rounds: what a change has brought")
 	f.StringVar(&o.json, "json", "", "write every sample to this `file`")
 	f.StringVar(&o.doc, "doc", "", "put the tables between the compare marks of this Markdown `file`")
 	f.StringVar(&o.profiles, "profile", "", "after the rounds, write CPU profiles of sluice under its load to this `directory`")
@@ -56,7 +58,7 @@ func parseOptions(args []string) (o options, err error) {
 		return o, errors.New("compare: want no arguments, at least one round and one connection, slices of at least a second")
 	}
 	f.Visit(func(given *flag.Flag) {
-		if !slices.Contains([]string{"json", "doc", "profile", "pgo", "sluice"}, given.Name) {
+		if !slices.Contains([]string{"json", "doc", "profile", "pgo", "sluice", "before"}, given.Name) {
 			o.given = append(o.given, "--"+given.Name+"="+given.Value.String())
 		}
 	})
@@ -75,6 +77,7 @@ type comparison struct {
 	options
 	rig     *rig
 	entries []*entry
+	goals   []report.Goal
 	rate    float64
 	missing []string
 }
@@ -98,6 +101,12 @@ func compare(ctx context.Context, args []string) error {
 	if len(unknown) > 0 {
 		return fmt.Errorf("no such rows: %s; there are %s", strings.Join(unknown, ", "), strings.Join(names(contestants), ", "))
 	}
+	judged := goals
+	if o.before != "" {
+		var twins []report.Goal
+		chosen, twins = withBefore(chosen)
+		judged = append(twins, goals...)
+	}
 	started := time.Now()
 	say("building, signing %d tokens", distinctTokens)
 	r, err := newRig(ctx, chosen, o.machine)
@@ -105,7 +114,10 @@ func compare(ctx context.Context, args []string) error {
 		return err
 	}
 	defer r.close()
-	c := &comparison{options: o, rig: r, rate: o.rate}
+	if o.before != "" {
+		r.programs[beforeProgram] = program{path: o.before}
+	}
+	c := &comparison{options: o, rig: r, rate: o.rate, goals: judged}
 	for _, one := range chosen {
 		if err := c.enter(ctx, one); err != nil {
 			return err
@@ -319,7 +331,7 @@ func annotate(row report.Row) report.Row {
 // publish prints the tables and writes the files asked for.
 func (c *comparison) publish(rep report.Report) error {
 	var text strings.Builder
-	if err := rep.Markdown(&text, bases, goals); err != nil {
+	if err := rep.Markdown(&text, bases, c.goals); err != nil {
 		return err
 	}
 	fmt.Print(text.String())
@@ -332,18 +344,24 @@ func (c *comparison) publish(rep report.Report) error {
 			return err
 		}
 	}
-	if c.doc == "" {
+	return replaceInDocument(c.doc, "compare", text.String())
+}
+
+// replaceInDocument puts text between the marks of that name in a Markdown
+// file; without a file it does nothing.
+func replaceInDocument(file, mark, text string) error {
+	if file == "" {
 		return nil
 	}
-	document, err := os.ReadFile(c.doc)
+	document, err := os.ReadFile(file)
 	if err != nil {
 		return err
 	}
-	updated, err := report.ReplaceSection(string(document), "<!-- compare:begin -->", "<!-- compare:end -->", text.String())
+	updated, err := report.ReplaceSection(string(document), "<!-- "+mark+":begin -->", "<!-- "+mark+":end -->", text)
 	if err != nil {
-		return fmt.Errorf("%s: %w", c.doc, err)
+		return fmt.Errorf("%s: %w", file, err)
 	}
-	return os.WriteFile(c.doc, []byte(updated), 0o644)
+	return os.WriteFile(file, []byte(updated), 0o644)
 }
 
 func micros(d time.Duration) float64 { return float64(d) / float64(time.Microsecond) }

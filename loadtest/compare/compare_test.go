@@ -38,6 +38,16 @@ func TestChoose(t *testing.T) {
 	}
 }
 
+func TestWithBeforeTwinsSluiceAlone(t *testing.T) {
+	all, ratios := withBefore([]contestant{{name: "a", program: "nginx"}, {name: "b", program: "sluice", large: true}})
+	if diff := cmp.Diff([]string{"a", "b", "b-before"}, names(all)); diff != "" {
+		t.Error(diff)
+	}
+	if len(ratios) != 2 || ratios[0].Name != "b" || ratios[0].Base != "b-before" || all[2].program != beforeProgram {
+		t.Errorf("ratios %+v, twin's program %q", ratios, all[2].program)
+	}
+}
+
 // Every contestant comes once in a round, and starts some round before it is
 // anyone's turn again.
 func TestInRoundTurns(t *testing.T) {

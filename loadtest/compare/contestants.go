@@ -94,6 +94,28 @@ func choose(all []contestant, only string) (chosen []contestant, unknown []strin
 	return chosen, names
 }
 
+// beforeProgram is the key in programs of the binary that a change is judged by.
+const beforeProgram = "sluice-before"
+
+// withBefore gives each sluice row a twin that runs the other binary, and the
+// ratios of the two, which ought to be at most 1.
+func withBefore(chosen []contestant) (all []contestant, ratios []report.Goal) {
+	for _, c := range chosen {
+		all = append(all, c)
+		if c.program != "sluice" {
+			continue
+		}
+		twin := c
+		twin.name, twin.label, twin.program = c.name+"-before", c.label+" before", beforeProgram
+		all = append(all, twin)
+		ratios = append(ratios, report.Goal{What: c.label + " / before", Rows: "small", Name: c.name, Base: twin.name, AtMost: 1})
+		if c.large {
+			ratios = append(ratios, report.Goal{What: c.label + " / before, 100 KB bodies", Rows: "large", Name: c.name, Base: twin.name, AtMost: 1})
+		}
+	}
+	return all, ratios
+}
+
 // inRound returns the order of a round: the list turned by one more place each
 // round, and backwards in every other, so that nobody always follows the same.
 func inRound[T any](list []T, round int) []T {

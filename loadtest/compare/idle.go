@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"slices"
 	"strings"
 	"sync"
@@ -25,6 +26,7 @@ func idle(ctx context.Context, args []string) error {
 	conns := f.Int("connections", 10_000, "idle keep-alive `connections`")
 	sockets := f.Int("websockets", 1_000, "`WebSockets`")
 	only := f.String("only", "sluice-plain,sluice-full", "`names` of the rows to measure, separated by commas")
+	doc := f.String("doc", "", "put the table between the idle marks of this Markdown `file`")
 	var machine machineOptions
 	machine.flags(f)
 	if err := f.Parse(args); err != nil {
@@ -44,7 +46,9 @@ func idle(ctx context.Context, args []string) error {
 	defer echo.Close()
 	responder := r.upstream
 
-	fmt.Println("| proxy | idle connections | KiB each | WebSockets | KiB each | round trip p50 | p99 |\n| --- | --- | --- | --- | --- | --- | --- |")
+	var table strings.Builder
+	out := io.MultiWriter(os.Stdout, &table)
+	fmt.Fprintln(out, "| proxy | idle connections | KiB each | WebSockets | KiB each | round trip p50 | p99 |\n| --- | --- | --- | --- | --- | --- | --- |")
 	for _, c := range chosen {
 		if c.program == "" {
 			continue
@@ -54,9 +58,9 @@ func idle(ctx context.Context, args []string) error {
 		if err != nil {
 			return fmt.Errorf("%s: %w", c.name, err)
 		}
-		fmt.Printf("| %s | %d | %.1f |", c.label, *conns, kept)
+		fmt.Fprintf(out, "| %s | %d | %.1f |", c.label, *conns, kept)
 		if c.noTunnels {
-			fmt.Println(" – | – | – | – |")
+			fmt.Fprintln(out, " – | – | – | – |")
 			continue
 		}
 		r.upstream = strings.TrimPrefix(echo.URL, "http://")
@@ -64,9 +68,9 @@ func idle(ctx context.Context, args []string) error {
 		if err != nil {
 			return fmt.Errorf("%s: %w", c.name, err)
 		}
-		fmt.Printf(" %d | %.1f | %v | %v |\n", *sockets, tunnels.each, tunnels.p50, tunnels.p99)
+		fmt.Fprintf(out, " %d | %.1f | %v | %v |\n", *sockets, tunnels.each, tunnels.p50, tunnels.p99)
 	}
-	return nil
+	return replaceInDocument(*doc, "idle", table.String())
 }
 
 // measureIdle returns the KiB of resident memory that one of n kept-alive
