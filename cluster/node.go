@@ -24,6 +24,7 @@ type Node struct {
 	self  NodeID
 	log   *slog.Logger
 	facts *facts.Store
+	born  time.Time
 
 	transport Transport
 	sockets   *socketTransport // transport, when it is ours
@@ -83,7 +84,7 @@ func New(o Options) (*Node, error) {
 		o.Now = time.Now
 	}
 	n := &Node{
-		o: o, id: id, self: makeNodeID(id.name, id.nonce), log: o.Logger,
+		o: o, id: id, born: time.Now(), self: makeNodeID(id.name, id.nonce), log: o.Logger,
 		budget: datagramBudget(id.label), metaNews: make(chan struct{}, 1), syncs: make(chan syncJob, 1024),
 		topics: map[uint32]*Topic{}, done: make(chan struct{}),
 	}
@@ -109,8 +110,8 @@ func New(o Options) (*Node, error) {
 		if err := n.facts.Restore(h.facts); err != nil {
 			return nil, fmt.Errorf("cluster: handover: %w", err)
 		}
+		n.broadcasts.seq.Store(h.seq) // before peers are made, which count on from there
 		n.roster.inherit(h)
-		n.broadcasts.seq.Store(h.seq)
 	}
 
 	n.transport = o.Transport

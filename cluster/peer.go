@@ -33,7 +33,7 @@ type peer struct {
 	id    NodeID
 	node  atomic.Pointer[memberlist.Node] // where to send; replaced when the address changes
 	seq   [2]atomic.Uint64                // of what we sent it, by datagram and by stream
-	heard atomic.Int64                    // nanoseconds since start, see hear
+	heard atomic.Int64                    // nanoseconds since Node.born: a monotonic clock in one word
 	clock clockFilter
 
 	mu      sync.Mutex // what follows, which receiving uses
@@ -46,9 +46,6 @@ type peer struct {
 
 	reliable reliable
 }
-
-// start is the zero of heard: a monotonic clock in one word.
-var start = time.Now()
 
 func newPeer(n *Node, id NodeID, old inherited) *peer {
 	p := &peer{n: n, id: id}
@@ -64,8 +61,8 @@ func newPeer(n *Node, id NodeID, old inherited) *peer {
 }
 
 // hear takes note that the peer was heard from.
-func (p *peer) hear() { p.heard.Store(int64(time.Since(start))) }
+func (p *peer) hear() { p.heard.Store(int64(time.Since(p.n.born))) }
 
 func (p *peer) silence(now time.Time) time.Duration { return now.Sub(p.heardAt()) }
 
-func (p *peer) heardAt() time.Time { return start.Add(time.Duration(p.heard.Load())) }
+func (p *peer) heardAt() time.Time { return p.n.born.Add(time.Duration(p.heard.Load())) }

@@ -24,17 +24,21 @@ const (
 	// windows must outlast a split.
 	forgetAfter = 24 * time.Hour
 
+	// heirsFor is how long what a predecessor knew stands in for members.
+	heirsFor = 30 * time.Second
+
 	maxRoster = 4096
 )
 
 // roster is this node's own list of members. The library's list cannot be read
 // safely: it hands out pointers to records that it goes on changing.
 type roster struct {
-	n    *Node
-	mu   sync.Mutex
-	recs map[string]*record // by name
-	ids  map[uint32]string  // names by stable half
-	old  map[NodeID]inherited
+	n     *Node
+	mu    sync.Mutex
+	recs  map[string]*record // by name
+	ids   map[uint32]string  // names by stable half
+	old   map[NodeID]inherited
+	heirs map[NodeID]*peer // what old stands for, until it is a member again; not changed after New
 
 	view atomic.Pointer[view]
 }
@@ -66,7 +70,7 @@ type inherited struct {
 }
 
 func newRoster(n *Node) *roster {
-	r := &roster{n: n, recs: map[string]*record{}, ids: map[uint32]string{}, old: map[NodeID]inherited{}}
+	r := &roster{n: n, recs: map[string]*record{}, ids: map[uint32]string{}, old: map[NodeID]inherited{}, heirs: map[NodeID]*peer{}}
 	r.view.Store(&view{})
 	return r
 }
@@ -74,15 +78,42 @@ func newRoster(n *Node) *roster {
 func (r *roster) inherit(h *handover) {
 	for id, i := range h.peers {
 		r.old[id] = i
-		if i.name != r.n.id.name && i.addr.IsValid() {
-			r.n.lost.add(i.addr) // forgotten when it is a member again
+		if i.name == r.n.id.name || !i.addr.IsValid() {
+			continue
 		}
+		r.n.lost.add(i.addr) // forgotten when it is a member again
+		// Packets that came while nobody read are waiting, and answers to them need
+		// not wait for the first exchange of members.
+		p := newPeer(r.n, id, i)
+		p.node.Store(&memberlist.Node{Name: i.name, Addr: i.addr.Addr().AsSlice(), Port: i.addr.Port(), PMax: memberlist.ProtocolVersionMax})
+		p.hear()
+		r.heirs[id] = p
 	}
 }
 
 func (r *roster) byName(name string) *peer { return r.view.Load().byName[name] }
-func (r *roster) byID(id NodeID) *peer     { return r.view.Load().peers[id] }
 func (r *roster) others() []*peer          { return r.view.Load().others }
+
+// byID returns the peer with that id: a member, or one that the predecessor knew
+// and that had no time yet to say that it is still there.
+func (r *roster) byID(id NodeID) *peer {
+	if p := r.view.Load().peers[id]; p != nil {
+		return p
+	}
+	if p := r.heirs[id]; p != nil && time.Since(r.n.born) < heirsFor && !r.knows(id) {
+		return p
+	}
+	return nil
+}
+
+// knows says whether there is a record for that name: from then on it counts.
+func (r *roster) knows(id NodeID) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	_, ok := r.ids[id.Stable()]
+	return ok
+}
+
 func (r *roster) suspectAfter() time.Duration {
 	rounds := (len(r.others()) + probesPerRound - 1) / probesPerRound
 	return max(SuspectAfter, time.Duration(rounds)*3*probeInterval)
@@ -136,7 +167,9 @@ func (r *roster) joined(node *memberlist.Node) {
 			before.State = Dead
 			r.n.events.emit(Event{Kind: Gone, Member: before})
 		}
-		rec.peer = newPeer(r.n, m.ID, r.old[m.ID])
+		if rec.peer = r.heirs[m.ID]; rec.peer == nil {
+			rec.peer = newPeer(r.n, m.ID, inherited{})
+		}
 		before = Member{State: Dead}
 	}
 	rec.peer.node.Store(&to)
