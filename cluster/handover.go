@@ -97,6 +97,7 @@ func (n *Node) Handover() ([]byte, error) {
 		return nil, errNoHandover
 	}
 	n.sockets.StopReading()
+	n.settle()
 	n.end()
 	n.topicsMu.Lock()
 	started := n.started
@@ -127,6 +128,31 @@ func (n *Node) Handover() ([]byte, error) {
 		}
 	}
 	return h.append(nil), nil
+}
+
+// settle waits until what was read has been handled. The library queues packets
+// and does not say when it is through, so quiet has to do: it takes microseconds
+// for each.
+func (n *Node) settle() {
+	const pause, patience = 2 * time.Millisecond, 100 * time.Millisecond
+	handled := func() (sum uint64) {
+		for i := range n.counters.framesIn {
+			sum += n.counters.framesIn[i].Load()
+		}
+		for i := range n.counters.dropped {
+			sum += n.counters.dropped[i].Load()
+		}
+		return sum
+	}
+	quiet, last := 0, handled()
+	for began := time.Now(); quiet < 3 && time.Since(began) < patience; {
+		time.Sleep(pause)
+		if now := handled(); now == last {
+			quiet++
+		} else {
+			quiet, last = 0, now
+		}
+	}
 }
 
 // sayLeaving tells peers that a goodbye follows: the library does not say which

@@ -68,15 +68,28 @@ func (n *Node) SetMeta(b []byte) error {
 
 // publishMeta has the library spread new meta data. One goroutine does it: the
 // library's UpdateNode is not made for two at once, and it waits.
+//
+// A successor says twice more who it is. It counts its incarnation on from what
+// its peers tell it, and a word of the predecessor that is still on the way may
+// carry the same number; what peers hear second under one number they ignore.
 func (n *Node) publishMeta() {
+	var again <-chan time.Time
+	left := 0
+	if n.successor {
+		again, left = time.After(500*time.Millisecond), 2
+	}
 	for {
 		select {
 		case <-n.metaNews:
-			if err := n.list.Load().UpdateNode(time.Second); err != nil {
-				n.log.Debug("meta data still spreading", "error", err)
+		case <-again:
+			if left--; left > 0 {
+				again = time.After(2500 * time.Millisecond)
 			}
 		case <-n.stop:
 			return
+		}
+		if err := n.list.Load().UpdateNode(time.Second); err != nil {
+			n.log.Debug("meta data still spreading", "error", err)
 		}
 	}
 }

@@ -26,6 +26,8 @@ type Node struct {
 	facts *facts.Store
 	born  time.Time
 
+	successor bool // of a process that handed over
+
 	transport Transport
 	sockets   *socketTransport // transport, when it is ours
 	keyring   *keyring
@@ -107,6 +109,7 @@ func New(o Options) (*Node, error) {
 	}
 	n.facts.OnChange(n.pending.add)
 	if h != nil {
+		n.successor = true
 		if err := n.facts.Restore(h.facts); err != nil {
 			return nil, fmt.Errorf("cluster: handover: %w", err)
 		}

@@ -100,10 +100,14 @@ func (r *roster) byID(id NodeID) *peer {
 	if p := r.view.Load().peers[id]; p != nil {
 		return p
 	}
-	if p := r.heirs[id]; p != nil && time.Since(r.n.born) < heirsFor && !r.knows(id) {
-		return p
+	p := r.heirs[id]
+	if p == nil || time.Since(r.n.born) > heirsFor {
+		return nil
 	}
-	return nil
+	if r.knows(id) {
+		return r.view.Load().peers[id] // it may have become a member just now
+	}
+	return p
 }
 
 // knows says whether there is a record for that name: from then on it counts.

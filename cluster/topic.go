@@ -92,19 +92,30 @@ func (t *Topic) Broadcast(name string, payload []byte) error {
 	return t.n.broadcast(t, name, payload)
 }
 
-// run calls the subscribers until the node ends.
+// run calls the subscribers until the node ends, and then with what is left.
 func (t *Topic) run(stop <-chan struct{}) {
 	for {
 		select {
 		case d := <-t.queue:
-			for _, f := range t.subscribers {
-				f(d.from, d.payload)
-			}
-			putBuffer(d.payload)
+			t.call(d)
 		case <-stop:
-			return
+			for {
+				select {
+				case d := <-t.queue:
+					t.call(d)
+				default:
+					return
+				}
+			}
 		}
 	}
+}
+
+func (t *Topic) call(d delivery) {
+	for _, f := range t.subscribers {
+		f(d.from, d.payload)
+	}
+	putBuffer(d.payload)
 }
 
 // deliver copies payload into the queue. It never blocks: the gossip library
