@@ -33,6 +33,9 @@ const (
 type addresses struct {
 	sets []atomic.Pointer[addressSet]
 	held atomic.Int64
+
+	// closed is set while the addresses are with another process: none is charged.
+	closed atomic.Bool
 }
 
 type addressSet struct {
@@ -128,7 +131,8 @@ type receipt struct {
 }
 
 // charge takes c from k under r, or nothing, and fills q. When take is false it
-// only looks whether c would fit.
+// only looks whether c would fit. When the table is closed it takes nothing and
+// leaves q without a limit.
 func (t *addresses) charge(r *Rule, k Key, now Instant, c int64, take bool, q *Quota) (rc receipt, ok, evicted bool) {
 	s := t.set(k, take)
 	tick, phase := r.at(now)
@@ -138,6 +142,10 @@ func (t *addresses) charge(r *Rule, k Key, now Instant, c int64, take bool, q *Q
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if take && t.closed.Load() { // looked at under mu: see Handover.Export
+		*q = Quota{}
+		return rc, false, false
+	}
 	a := s.find(k)
 	if a == nil {
 		if !take {

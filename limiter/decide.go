@@ -53,10 +53,23 @@ func (l *Limiter) Decide(now Instant, charges []Charge, d *Decision) {
 	if len(charges) > MaxCharges {
 		panic("BUG: more charges than limiter.MaxCharges")
 	}
-	d.N, d.WouldRefuse, d.Zone, d.Admitted = len(charges), 0, Green, true
+	for {
+		if h := l.handover.Load(); h != nil && len(charges) > 0 && h.decide(charges, d) {
+			return
+		}
+		if l.decide(now, charges, d) {
+			return
+		}
+	}
+}
+
+// decide is Decide in this process. It returns false, having taken nothing, when
+// the buckets went to another one meanwhile.
+func (l *Limiter) decide(now Instant, charges []Charge, d *Decision) bool {
+	d.N, d.WouldRefuse, d.Zone, d.Admitted, d.moved = len(charges), 0, Green, true, false
 	if len(charges) == 0 {
 		d.Tightest, d.Limit, d.Remaining, d.ResetUnixSec, d.RetryAfter = -1, 0, 0, 0, 0
-		return
+		return true
 	}
 	var steps [MaxCharges]step
 	count := &l.keys.shard(charges[0].Key).count
@@ -65,6 +78,10 @@ func (l *Limiter) Decide(now Instant, charges []Charge, d *Decision) {
 		d.Admitted, d.Zone = false, Red
 	} else if !l.acquire(now, charges, steps[:len(charges)], d, count) {
 		d.Admitted = false
+	}
+	if d.moved {
+		l.undo(charges, steps[:len(charges)])
+		return false
 	}
 	if d.Admitted {
 		settle(now, charges, steps[:len(charges)], d)
@@ -82,6 +99,7 @@ func (l *Limiter) Decide(now Instant, charges []Charge, d *Decision) {
 	if d.WouldRefuse != 0 {
 		count.wouldRefuse.Add(uint64(bits.OnesCount8(d.WouldRefuse)))
 	}
+	return true
 }
 
 // glance finds the entries and reports whether none of the enforced charges is
@@ -98,7 +116,9 @@ func (l *Limiter) glance(now Instant, charges []Charge, steps []step, d *Decisio
 			if s.cost == 0 {
 				continue
 			}
-			l.attach(s, ch, now, count)
+			if d.moved = !l.attach(s, ch, now, count); d.moved {
+				return false
+			}
 		}
 		if s.cost == 0 {
 			continue
@@ -126,12 +146,14 @@ func (l *Limiter) glance(now Instant, charges []Charge, steps []step, d *Decisio
 	return pass
 }
 
-// attach gives s the entry of ch, which is made if need be.
-func (l *Limiter) attach(s *step, ch *Charge, now Instant, count *counters) {
+// attach gives s the entry of ch, which is made if need be. It returns false when
+// the table is closed.
+func (l *Limiter) attach(s *step, ch *Charge, now Instant, count *counters) bool {
 	var own bool
-	if s.entry, own = l.keys.make(ch.Key, ch.Rule, now); !own {
+	if s.entry, own = l.keys.make(ch.Key, ch.Rule, now); !own && s.entry != nil {
 		count.overflowed.Add(1)
 	}
+	return s.entry != nil
 }
 
 // acquire reserves the rights of every charge: quotas first, since those can be
@@ -151,7 +173,7 @@ func (l *Limiter) acquire(now Instant, charges []Charge, steps []step, d *Decisi
 		// A lone quota needs no second step.
 		alone := len(charges) == 1 && ch.Rule.intervalNS == 0
 		if !l.reserve(s, ch, now, alone, d, count) {
-			if !fail(i, ch, s, d) {
+			if d.moved || !fail(i, ch, s, d) {
 				d.Zone = Amber
 				return false
 			}
@@ -170,6 +192,9 @@ func (l *Limiter) acquire(now Instant, charges []Charge, steps []step, d *Decisi
 				count.evicted.Add(1)
 			}
 			s.state = known
+			if d.moved = !ok && q.Limit == 0; d.moved {
+				return false
+			}
 			switch {
 			case s.cost == 0:
 			case ok:
@@ -217,7 +242,10 @@ func (l *Limiter) reserve(s *step, ch *Charge, now Instant, commit bool, d *Deci
 			granted, v := false, taken
 			w, granted, v = s.entry.take(ch.Rule, now, s.cost, commit)
 			if v == vanished {
-				l.attach(s, ch, now, count)
+				if d.moved = !l.attach(s, ch, now, count); d.moved {
+					s.state = idle
+					return false
+				}
 				continue
 			}
 			if granted {

@@ -85,6 +85,8 @@ type Decision struct {
 	// N is the number of charges; Quotas[:N] are in their order.
 	N      int
 	Quotas [MaxCharges]Quota
+
+	moved bool // a bucket was found to be with another process: see Handover
 }
 
 // Usage is the state of one bucket, for people.

@@ -4,6 +4,8 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/binary"
+	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -29,6 +31,11 @@ type Limiter struct {
 	clock     func() Instant
 	keys      *table
 	addresses *addresses
+
+	handover atomic.Pointer[Handover] // nil: this process decides
+
+	foreignMu sync.Mutex
+	foreign   map[string]*Rule // of another process, by definition; guarded by foreignMu
 }
 
 // New returns a Limiter without starting anything.

@@ -75,17 +75,23 @@ func Compile(id string, l conf.Limit) (*Rule, error) {
 		return nil, fmt.Errorf("limit %q: %w", id, err)
 	}
 
-	r.limit = core.Limit{Rights: l.Requests, Version: versions.Add(1)}
+	r.limit.Rights = l.Requests
+	r.finish()
+	return r, nil
+}
+
+// finish works out what follows from the window, and gives r its version.
+func (r *Rule) finish() {
+	r.limit.Version = versions.Add(1)
 	if r.fixed {
 		// A fixed window is a sliding one whose tick is the window and whose
 		// span is nothing: a use counts until its tick ends.
-		r.unitNS, r.unit, r.limit.Span = int64(window), fixedUnit, 0
-		return r, nil
+		r.unitNS, r.unit, r.limit.Span = int64(r.window), fixedUnit, 0
+		return
 	}
-	r.unitNS, r.unit = slidingUnit(window)
+	r.unitNS, r.unit = slidingUnit(r.window)
 	// Rounded up, so that a right never comes back early.
-	r.limit.Span = core.Stamp((int64(window) + r.unitNS - 1) / r.unitNS)
-	return r, nil
+	r.limit.Span = core.Stamp((int64(r.window) + r.unitNS - 1) / r.unitNS)
 }
 
 // compileBurst sets the numbers of the burst limit.

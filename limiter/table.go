@@ -35,6 +35,9 @@ type table struct {
 	// spilled is set once the table has been full: from then on a new entry may
 	// belong to a key that has spent from an overflow entry.
 	spilled atomic.Bool
+
+	// closed is set while the buckets are with another process: none is added.
+	closed atomic.Bool
 }
 
 // shard is one part of the table, chosen by the top bits of the key.
@@ -131,13 +134,16 @@ func (t *table) shard(k Key) *shard { return &t.shards[k[0]>>(64-shardBits)] }
 // find returns the entry of k, or nil.
 func (t *table) find(k Key) *entry { return t.shard(k).index.Load().find(k) }
 
-// make returns the entry of k, adding it when it is absent. When the table is
+// make returns the entry of k, adding it when it is absent; nil when the table is closed. When the table is
 // full, the entry of r's overflow key is returned instead: all keys of a rule that
 // find no room share one bucket with the rule's own limit. So each of them stays
 // within its limit, and together they may get less than each its own.
 func (t *table) make(k Key, r *Rule, now Instant) (e *entry, own bool) {
 	if e := t.add(k, r, now, false); e != nil {
 		return e, true
+	}
+	if t.closed.Load() {
+		return nil, false
 	}
 	t.spilled.Store(true)
 	return t.add(overflowKey(r), r, now, true), false
@@ -150,7 +156,7 @@ func overflowKey(r *Rule) Key {
 }
 
 // add returns the entry of k, made when it is absent; nil when it is absent and
-// the table is full and force is false.
+// the table is full and force is false, and when the table is closed.
 func (t *table) add(k Key, r *Rule, now Instant, force bool) *entry {
 	var spent int64
 	if !force && t.spilled.Load() {
@@ -159,6 +165,9 @@ func (t *table) add(k Key, r *Rule, now Instant, force bool) *entry {
 	s := t.shard(k)
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if t.closed.Load() {
+		return nil
+	}
 	x := s.index.Load()
 	if e := x.find(k); e != nil {
 		return e
@@ -247,6 +256,10 @@ func (s *shard) sweepBucket(t *table, b *bucket, now Instant) {
 func (s *shard) sweep(t *table, now Instant) {
 	for i := 0; ; i++ {
 		s.mu.Lock()
+		if t.closed.Load() {
+			s.mu.Unlock()
+			return
+		}
 		x := s.index.Load()
 		if i >= len(x.buckets) {
 			if len(x.buckets) > 1 && s.alive < x.room()/8 {
