@@ -15,6 +15,8 @@ import (
 	"text/template"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"sluice/loadtest/compare/proc"
 )
 
@@ -83,7 +85,7 @@ func (o *machineOptions) flags(f *flag.FlagSet) {
 // newRig prepares everything for the contestants; close undoes it. A gateway is
 // built when one of them is sluice and no binary is named.
 func newRig(ctx context.Context, chosen []contestant, o machineOptions) (_ *rig, err error) {
-	dir, err := os.MkdirTemp("", "compare-")
+	dir, err := os.MkdirTemp(scratch(), "compare-")
 	if err != nil {
 		return nil, err
 	}
@@ -130,6 +132,17 @@ func newRig(ctx context.Context, chosen []contestant, o machineOptions) (_ *rig,
 		r.reniced = true
 	}
 	return r, r.startUpstream(ctx)
+}
+
+// scratch is where the run keeps its files: in memory when there is room, so
+// that no log waits for a disk; empty means the system's temporary directory.
+func scratch() string {
+	const memory, room = "/dev/shm", 2 << 30
+	var fs unix.Statfs_t
+	if unix.Statfs(memory, &fs) != nil || uint64(fs.Bsize)*fs.Bavail < room || unix.Access(memory, unix.W_OK) != nil {
+		return ""
+	}
+	return memory
 }
 
 // pin gives the first CPU to the proxies and up to three others to load and
