@@ -12,7 +12,9 @@
 // # Invariants
 //
 //  1. Merging is commutative, associative and idempotent: nodes that have merged
-//     the same entries hold the same facts.
+//     the same entries hold the same facts. (An entry that is over when it comes
+//     is not stored beside nothing; two stores that have told each other all they
+//     hold agree all the same.)
 //  2. What [Store.Set] or [Store.Delete] wrote is what [Store.Get] returns,
 //     until something newer is merged or it expires.
 //  3. A fact is never returned after its expiry.
