@@ -18,7 +18,7 @@ help: ## List these targets.
 
 .PHONY: build
 build: ## Build bin/sluice (static, with the recorded profile).
-	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o $(BIN)/sluice ./cmd/sluice
+	CGO_ENABLED=0 GOFLAGS= $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o $(BIN)/sluice ./cmd/sluice
 
 .PHONY: demo
 demo: build ## Run a gateway, an upstream and a token issuer on this machine; Ctrl-C stops all.
@@ -26,6 +26,10 @@ demo: build ## Run a gateway, an upstream and a token issuer on this machine; Ct
 
 .PHONY: test
 test: lint unit integration ## Everything that must be green: lint, unit tests under the race detector, integration tests.
+
+# The recorded profile is for the binary that is shipped: checks and tests
+# compile each package once, without it.
+lint unit integration bench fuzz generate: export GOFLAGS := -pgo=off
 
 .PHONY: unit
 unit: build ## Unit tests, under the race detector and without it where allocations are counted.
