@@ -85,7 +85,7 @@ generate: ## Rewrite generated documents (configuration, metrics).
 
 .PHONY: vuln
 vuln: ## Known vulnerabilities in what is linked (needs the vulnerability database).
-	$(GO) run golang.org/x/vuln/cmd/govulncheck@latest ./...
+	$(GO) run golang.org/x/vuln/cmd/govulncheck@v1.1.4 ./...
 
 .PHONY: clean
 clean: ## Remove what was built.
