@@ -22,7 +22,8 @@ var defaults = map[string]fallback{
 	"Document.tiers":     {`{standard: {requests: 1000}, premium: {requests: 5000}, enterprise: {requests: 10000}}`, "three usual sizes; name your own to replace them all"},
 
 	"Node.data_dir":      {`./data`, "beside the process, so that a first start needs no rights elsewhere"},
-	"Node.drain_timeout": {`30s`, "as long as the longest request, services.*.timeout.request, and what service managers wait at least"},
+	"Node.drain_timeout":   {`30s`, "as long as the longest request, services.*.timeout.request, and what service managers wait at least"},
+	"Node.upgrade_timeout": {`30s`, "many times a healthy start, certificates, key sets and caches included; the old process serves meanwhile"},
 
 	"Listener.engine":        {`auto`, "the fastest way that is right for the connection"},
 	"Listener.encoded_slash": {`refuse`, "an upstream that decodes %2F sees another path than the one that was authorized"},

@@ -40,9 +40,10 @@ type Document struct {
 
 // Node names the process and says where it keeps what must survive it.
 type Node struct {
-	Name         string   `yaml:"name" doc:"Name in logs, metrics and the cluster. Default: the host name."`
-	DataDir      string   `yaml:"data_dir" doc:"Directory for what must survive a restart. Default: ./data"`
-	DrainTimeout Duration `yaml:"drain_timeout" doc:"How long requests in flight may still take when the process stops. Default: 30s"`
+	Name           string   `yaml:"name" doc:"Name in logs, metrics and the cluster. Default: the host name."`
+	DataDir        string   `yaml:"data_dir" doc:"Directory for what must survive a restart. Default: ./data"`
+	DrainTimeout   Duration `yaml:"drain_timeout" doc:"How long requests in flight, WebSockets and event streams may go on when the process stops or has been replaced by an upgrade. Default: 30s"`
+	UpgradeTimeout Duration `yaml:"upgrade_timeout" doc:"How long a new process may take to be ready before an upgrade is given up. Default: 30s"`
 }
 
 // Listener is one address that accepts client traffic.
