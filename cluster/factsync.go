@@ -15,10 +15,11 @@ import (
 // and with the library's push/pull.
 
 const (
-	factChunk    = 64 << 10         // bytes of entries in one frame, when differences are repaired
-	syncInterval = 2 * time.Second  // between two repairs with one peer that we ask for
-	saveInterval = 2 * time.Second  // between two writes of the snapshot
-	sweepAtMost  = 10 * time.Second // between two looks at what has expired
+	factChunk    = 64 << 10              // bytes of entries in one frame, when differences are repaired
+	syncInterval = 2 * time.Second       // between two repairs with one peer that we ask for
+	mergeDelay   = 50 * time.Millisecond // after a push/pull
+	saveInterval = 2 * time.Second       // between two writes of the snapshot
+	sweepAtMost  = 10 * time.Second      // between two looks at what has expired
 )
 
 // pendingFacts are entries written here that nobody has been told.
@@ -223,11 +224,21 @@ func (n *Node) mergeState(b []byte) {
 	if from <= n.self {
 		return
 	}
-	select {
-	case n.syncs <- syncJob{kind: kindDigest, from: from, payload: append([]byte(nil), b[9:]...)}:
-	default:
-		n.drop(dropOverflow)
-	}
+	j := syncJob{kind: kindDigest, from: from, payload: append([]byte(nil), b[9:]...)}
+	n.spawn(func() {
+		// The other side may not have read our membership yet, and would take what we
+		// send for a stranger's.
+		select {
+		case <-time.After(mergeDelay):
+		case <-n.stop:
+			return
+		}
+		select {
+		case n.syncs <- j:
+		default:
+			n.drop(dropOverflow)
+		}
+	})
 }
 
 // saveFacts lets facts expire and keeps the snapshot file.

@@ -55,7 +55,7 @@ func TestPushPullAloneRepairsFacts(t *testing.T) {
 		a.broadcasts.queue.Reset() // nothing is left to tell
 		b := s.add(1)
 		s.converged(20 * time.Second)
-		took := eventually(t, 700*time.Millisecond, "the newcomer has all, before the first probe", func() bool {
+		took := eventually(t, time.Second, "the newcomer has all, before the first probe", func() bool {
 			return len(b.Facts().Snapshot("ban")) == 500
 		})
 		t.Logf("after %v", took)

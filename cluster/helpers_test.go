@@ -4,13 +4,11 @@ import (
 	"context"
 	"encoding/base64"
 	"fmt"
-	"log/slog"
 	"testing"
 	"time"
 
 	"go.uber.org/goleak"
 
-	"sluice/cluster/facts"
 	"sluice/cluster/simnet"
 	"sluice/conf"
 )
@@ -123,23 +121,7 @@ func (s *sim) converged(within time.Duration) time.Duration {
 	})
 }
 
-// logTo returns an option that logs to the test.
-func logTo(t *testing.T) func(*Options) {
-	return func(o *Options) {
-		o.Logger = slog.New(slog.NewTextHandler(testWriter{t}, &slog.HandlerOptions{Level: slog.LevelDebug})).With("on", o.Name)
-	}
-}
-
-type testWriter struct{ t *testing.T }
-
-func (w testWriter) Write(b []byte) (int, error) {
-	w.t.Logf("%s", b)
-	return len(b), nil
-}
-
 func get(n *simNode, kind, key string) string {
 	f, _ := n.Facts().Get(kind, key)
 	return string(f.Value)
 }
-
-var _ = facts.MaxAhead

@@ -13,6 +13,7 @@ import (
 
 const (
 	joinFirst   = 250 * time.Millisecond // until the second attempt
+	joinSoon    = 2 * time.Second        // between the exchanges of a newcomer
 	joinSlowest = 15 * time.Second       // between attempts, and between looks at whether all is well
 	joinGrowth  = 1.7
 	resolveTime = 3 * time.Second
@@ -25,14 +26,25 @@ const (
 // of a member that failed. That is how halves of a split find each other after
 // the library has given up (it tries the dead for 30 s), and how a node that
 // started alone finds company.
+//
+// A newcomer exchanges members with two more, seconds later: those that came
+// while it was coming are otherwise known by gossip alone, which leaves somebody
+// out now and then, until the next push/pull.
 func (n *Node) keepJoined() {
-	wait := joinFirst
+	wait, exchanges := joinFirst, 2
 	for {
 		missing := n.missing()
 		if len(missing) > 0 {
 			n.join(missing)
 		}
-		if len(n.roster.others()) > 0 || len(missing) == 0 {
+		switch others := n.roster.others(); {
+		case len(others) > 0 && exchanges > 0:
+			if wait == joinSoon {
+				n.join([]string{others[rand.IntN(len(others))].node.Load().Address()})
+				exchanges--
+			}
+			wait = joinSoon
+		case len(others) > 0 || len(missing) == 0:
 			wait = joinSlowest
 		}
 		select {
@@ -40,7 +52,9 @@ func (n *Node) keepJoined() {
 		case <-n.stop:
 			return
 		}
-		wait = min(time.Duration(float64(wait)*joinGrowth), joinSlowest)
+		if wait != joinSoon {
+			wait = min(time.Duration(float64(wait)*joinGrowth), joinSlowest)
+		}
 	}
 }
 

@@ -2,8 +2,11 @@ package cluster
 
 import (
 	"encoding/binary"
+	"log/slog"
 	"sync"
 	"time"
+
+	"sluice/cluster/facts"
 )
 
 // Every second a node asks some of its peers for the time, and learns three
@@ -74,7 +77,12 @@ func (n *Node) takeEcho(p *peer, b []byte) {
 	if rtt < 0 || rtt > 10*time.Second {
 		return // our clock was set meanwhile
 	}
-	p.clock.add(rtt, time.Duration(theirs-asked)-rtt/2)
+	skew := time.Duration(theirs-asked) - rtt/2
+	p.clock.add(rtt, skew)
+	if skew.Abs() > facts.MaxAhead/2 {
+		n.counters.skewLog.Warn(n.log, "clocks differ: facts from the one that is ahead will be refused",
+			attrNode(p), slog.Duration("ahead", skew))
+	}
 	n.sawRoot(p, binary.LittleEndian.Uint64(b[16:]))
 }
 

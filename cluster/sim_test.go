@@ -15,7 +15,7 @@ func lan() simnet.Link {
 }
 
 func TestClustersOfSeveralSizesConverge(t *testing.T) {
-	for _, size := range []int{3, 10, 30} {
+	for _, size := range sizes {
 		t.Run(fmt.Sprint(size), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				s := newSim(t, uint64(size))

@@ -303,7 +303,7 @@ func TestASuccessorMustHaveTheName(t *testing.T) {
 	}
 }
 
-func TestStrangersCannotHoldMoreThanSoManyStreams(t *testing.T) {
+func TestOneSourceCannotHoldMoreThanItsShareOfStreams(t *testing.T) {
 	a := onLoopback(t, Options{Name: "a"})
 	run(t, a)
 	var conns []net.Conn
@@ -312,12 +312,20 @@ func TestStrangersCannotHoldMoreThanSoManyStreams(t *testing.T) {
 			c.Close()
 		}
 	}()
-	for range maxStreams + 5 {
+	for range maxPerSource + 5 {
 		c, err := net.Dial("tcp", a.Addr().String())
 		if err != nil {
 			t.Fatal(err)
 		}
 		conns = append(conns, c)
 	}
-	eventually(t, 5*time.Second, "the rest is refused", func() bool { return a.Stats().Dropped["stream_refused"] >= 5 })
+	eventually(t, 5*time.Second, "the rest is refused", func() bool { return a.Stats().Dropped["stream_refused"] == 5 })
+	for _, c := range conns {
+		c.Close()
+	}
+	eventually(t, 5*time.Second, "nothing is held any more", func() bool {
+		a.sockets.mu.Lock()
+		defer a.sockets.mu.Unlock()
+		return len(a.sockets.conns)+len(a.sockets.sources)+a.sockets.in+a.sockets.out == 0
+	})
 }

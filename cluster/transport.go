@@ -61,7 +61,8 @@ func (s *Sockets) Close() error { return errors.Join(s.TCP.Close(), s.UDP.Close(
 
 // Bounds of what strangers can make the transport hold.
 const (
-	maxStreams   = 256              // open at once, both directions
+	maxStreams   = 256              // open at once, in each direction
+	maxPerSource = 64               // of those that one address opened
 	streamLimit  = 30 * time.Second // no exchange between nodes takes longer
 	dialLimit    = 5 * time.Second
 	receiveBytes = 2 << 20 // kernel's queue of packets
@@ -80,7 +81,7 @@ type socketTransport struct {
 	packets chan *memberlist.Packet
 	streams chan net.Conn
 	traffic traffic
-	refused atomic.Uint64 // streams over maxStreams
+	refused atomic.Uint64 // streams over those bounds
 
 	ctx    context.Context // ends with Shutdown
 	cancel context.CancelFunc
@@ -88,8 +89,10 @@ type socketTransport struct {
 	loops  sync.WaitGroup
 	start  sync.Once
 
-	mu    sync.Mutex
-	conns map[*stream]struct{}
+	mu      sync.Mutex
+	conns   map[*stream]struct{}
+	in, out int
+	sources map[netip.Addr]int
 }
 
 // traffic counts what went over the wire.
@@ -98,7 +101,7 @@ type traffic struct{ packetsIn, packetsOut, packetBytesIn, packetBytesOut, strea
 func newSocketTransport(s *Sockets, bind string, advertise netip.AddrPort, log *slog.Logger) *socketTransport {
 	t := &socketTransport{
 		sockets: s, bind: bind, advertise: advertise, log: log,
-		packets: make(chan *memberlist.Packet), streams: make(chan net.Conn), conns: map[*stream]struct{}{},
+		packets: make(chan *memberlist.Packet), streams: make(chan net.Conn), conns: map[*stream]struct{}{}, sources: map[netip.Addr]int{},
 	}
 	t.udp, _ = s.UDP.(*net.UDPConn)
 	if t.udp != nil {
@@ -168,7 +171,7 @@ func (t *socketTransport) accept() {
 			t.pause()
 			continue
 		}
-		s := t.adopt(c)
+		s := t.adopt(c, true)
 		if s == nil {
 			continue
 		}
@@ -285,7 +288,7 @@ func (t *socketTransport) DialAddressTimeout(a memberlist.Address, timeout time.
 	if err != nil {
 		return nil, err
 	}
-	if s := t.adopt(c); s != nil {
+	if s := t.adopt(c, false); s != nil {
 		return s, nil
 	}
 	return nil, errors.New("too many streams")
@@ -306,13 +309,23 @@ func (t *socketTransport) Shutdown() error {
 }
 
 // adopt counts a connection and bounds its life: the library sets no deadline
-// where it only writes. It returns nil when there are too many.
-func (t *socketTransport) adopt(c net.Conn) *stream {
-	s := &stream{Conn: c, t: t}
+// where it only writes. It returns nil when there are too many; strangers cannot
+// use up those that this node opens.
+func (t *socketTransport) adopt(c net.Conn, incoming bool) *stream {
+	s := &stream{Conn: c, t: t, incoming: incoming}
+	if a, ok := c.RemoteAddr().(*net.TCPAddr); ok {
+		s.source = a.AddrPort().Addr().Unmap()
+	}
 	t.mu.Lock()
-	full := len(t.conns) >= maxStreams || t.ctx.Err() != nil
+	full := t.ctx.Err() != nil
+	if incoming {
+		full = full || t.in >= maxStreams || t.sources[s.source] >= maxPerSource
+	} else {
+		full = full || t.out >= maxStreams
+	}
 	if !full {
 		t.conns[s] = struct{}{}
+		t.count(s, 1)
 	}
 	t.mu.Unlock()
 	if full {
@@ -324,9 +337,23 @@ func (t *socketTransport) adopt(c net.Conn) *stream {
 	return s
 }
 
+// count adds to the numbers of open streams. The caller holds mu.
+func (t *socketTransport) count(s *stream, n int) {
+	if !s.incoming {
+		t.out += n
+		return
+	}
+	t.in += n
+	if t.sources[s.source] += n; t.sources[s.source] == 0 {
+		delete(t.sources, s.source)
+	}
+}
+
 type stream struct {
 	net.Conn
-	t *socketTransport
+	t        *socketTransport
+	incoming bool
+	source   netip.Addr
 }
 
 func (s *stream) Read(b []byte) (int, error) {
@@ -343,7 +370,10 @@ func (s *stream) Write(b []byte) (int, error) {
 
 func (s *stream) Close() error {
 	s.t.mu.Lock()
-	delete(s.t.conns, s)
+	if _, open := s.t.conns[s]; open {
+		delete(s.t.conns, s)
+		s.t.count(s, -1)
+	}
 	s.t.mu.Unlock()
 	return s.Conn.Close()
 }
