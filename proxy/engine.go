@@ -15,12 +15,13 @@ import (
 
 // newEngine makes the server of o, by its settings.
 func (l *Listeners) newEngine(o *listening) engine {
+	o.at = l.gateway.endpoint(o.conf.Address)
 	if o.conf.Engine == "nethttp" {
 		return l.newNetHTTP(o)
 	}
 	e := &frontEngine{
 		Server: front.Server{
-			Handler:       l.gateway.Handler(o.conf.Address),
+			Handler:       o.at,
 			Limits:        h1.Limits{HeadBytes: int(o.conf.MaxHeader)},
 			HeaderTimeout: o.conf.Timeout.Header.Std(),
 			IdleTimeout:   o.conf.Timeout.Idle.Std(),
@@ -64,7 +65,7 @@ type netHTTPEngine struct {
 func (l *Listeners) newNetHTTP(o *listening) engine {
 	e := &netHTTPEngine{open: new(gauge), tls: o.conf.TLS != nil}
 	e.Server = &http.Server{
-		Handler:           l.gateway.Handler(o.conf.Address),
+		Handler:           o.at,
 		ReadHeaderTimeout: o.conf.Timeout.Header.Std(),
 		IdleTimeout:       o.conf.Timeout.Idle.Std(),
 		MaxHeaderBytes:    max(1, int(o.conf.MaxHeader)-maxHeaderBytesSlack),

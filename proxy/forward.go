@@ -150,11 +150,23 @@ func (g *Gateway) relay(e *exchange) {
 	h := in.Header
 	e.setResponseHeaders(h)
 	e.respond(in.Status, "upstream")
+	var s *events
+	if isEvents(h) {
+		s = newEvents(e.r.Context())
+		in.Bind(s.ctx)
+		if !g.streams.add(s) {
+			s.end()
+		}
+		defer s.cancel()
+		defer g.streams.remove(s)
+	}
 	n, err := in.WriteTo(e.w)
 	e.wrote += n
 	if err != nil {
-		e.abortRelay(err)
-		return
+		if s == nil || !s.over.Load() {
+			e.abortRelay(err)
+		}
+		return // or else we ended it, as if the service had: its client comes again
 	}
 	for name, values := range in.Trailer {
 		// A field that the header announced goes under its own name, any other
@@ -195,4 +207,7 @@ func (e *exchange) setResponseHeaders(h http.Header) {
 		c.answer(h, e.r.Header)
 	}
 	e.world.headers.apply(h, e.r.TLS != nil)
+	if e.at.closing.Load() && e.in.Status != http.StatusSwitchingProtocols {
+		h["Connection"] = closing
+	}
 }

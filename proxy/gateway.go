@@ -36,7 +36,7 @@ type Gateway struct {
 	deps      Deps
 	live      atomic.Pointer[snapshot]
 	exchanges sync.Pool // of *exchange
-	tunnels   tunnels
+	streams   streams
 }
 
 // New returns a gateway without a configuration: until the first Apply it
@@ -60,23 +60,18 @@ func (g *Gateway) Apply(r *Revision) {
 	g.deps.Upstreams.Use(groups)
 }
 
-// Tunnels returns how many tunnels (WebSockets and other upgrades) are open.
-func (g *Gateway) Tunnels() int { return g.tunnels.count() }
-
-// CloseTunnels ends the tunnels that are left, and admits no more.
-func (g *Gateway) CloseTunnels() { g.tunnels.closeAll() }
-
 // endpoint is the handler of one listener.
 type endpoint struct {
 	gateway *Gateway
 	address string
+	closing atomic.Bool // answers say Connection: close
 }
 
 // Handler returns the handler of the listener with this address in the
 // configuration.
-func (g *Gateway) Handler(address string) http.Handler {
-	return &endpoint{gateway: g, address: address}
-}
+func (g *Gateway) Handler(address string) http.Handler { return g.endpoint(address) }
+
+func (g *Gateway) endpoint(address string) *endpoint { return &endpoint{gateway: g, address: address} }
 
 // open begins the account of a request.
 func (g *Gateway) open(l *endpoint, w http.ResponseWriter, r *http.Request) *exchange {

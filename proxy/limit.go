@@ -150,13 +150,9 @@ func (g *Gateway) decide(e *exchange) *refusal {
 
 // setRateLimit sets the rate-limit headers: the X- family of the tightest
 // limit and the IETF fields of all (draft-ietf-httpapi-ratelimit-headers).
-// What an upstream said about limits of its own is not doubled.
+// They replace what an upstream said about limits of its own; where no limit of
+// ours holds, the upstream's stay.
 func (e *exchange) setRateLimit(h http.Header) {
-	delete(h, "X-Ratelimit-Limit")
-	delete(h, "X-Ratelimit-Remaining")
-	delete(h, "X-Ratelimit-Reset")
-	delete(h, "Ratelimit")
-	delete(h, "Ratelimit-Policy")
 	if e.charged == 0 {
 		return
 	}

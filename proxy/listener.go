@@ -52,8 +52,9 @@ type Listeners struct {
 	sockets Sockets
 	log     *slog.Logger
 
-	mu   sync.Mutex // guards open; held during Prepare, Commit and Shutdown alone
-	open map[string]*listening
+	mu      sync.Mutex // guards open and retired
+	open    map[string]*listening
+	retired map[*listening]struct{} // finishing what they have, after a reload
 }
 
 // listening is one open socket.
@@ -62,12 +63,19 @@ type listening struct {
 	socket net.Listener
 	tls    atomic.Pointer[tls.Config] // nil: plain; swapped by reloads
 	engine engine
-	done   chan error // the end of Serve
+	at     *endpoint // engine's handler
+
+	stopping atomic.Bool   // the end of Serve is expected
+	ended    chan struct{} // closed by it
+}
+
+func newListening(c conf.Listener, socket net.Listener) *listening {
+	return &listening{conf: c, socket: socket, ended: make(chan struct{})}
 }
 
 // NewListeners returns listeners without any open.
 func NewListeners(g *Gateway, sockets Sockets, log *slog.Logger) *Listeners {
-	return &Listeners{gateway: g, sockets: sockets, log: log, open: make(map[string]*listening)}
+	return &Listeners{gateway: g, sockets: sockets, log: log, open: make(map[string]*listening), retired: make(map[*listening]struct{})}
 }
 
 // Prepared are sockets that a revision needs and that do not accept yet.
@@ -104,7 +112,7 @@ func (l *Listeners) Prepare(doc *conf.Document) (*Prepared, conf.Problems) {
 			fault(i, "address", err)
 			continue
 		}
-		p.opened[c.Address] = &listening{conf: c, socket: socket, done: make(chan error, 1)}
+		p.opened[c.Address] = newListening(c, socket)
 	}
 	if len(problems) > 0 {
 		p.Close()
@@ -151,6 +159,9 @@ func (l *Listeners) Commit(p *Prepared) {
 	for address, o := range l.open {
 		if !named[address] {
 			delete(l.open, address)
+			if s, ok := o.socket.(interface{ Unlisten() }); ok {
+				s.Unlisten()
+			}
 			l.retire(o)
 			l.log.Info("listener closed", telemetry.KeyListener, address)
 		}
@@ -176,57 +187,20 @@ func (l *Listeners) renew(o *listening, c conf.Listener) (*listening, error) {
 		return nil, err
 	}
 	l.retire(o)
-	return &listening{conf: c, socket: socket, done: make(chan error, 1)}, nil
-}
-
-// retire stops accepting on o and lets its requests finish.
-func (l *Listeners) retire(o *listening) {
-	go func() {
-		if err := o.engine.Shutdown(context.Background()); err != nil {
-			l.log.Warn("listener did not stop cleanly", telemetry.KeyListener, o.conf.Address, telemetry.KeyError, err)
-		}
-	}()
+	return newListening(c, socket), nil
 }
 
 // serve starts the server of o.
 func (l *Listeners) serve(o *listening) {
 	o.engine = l.newEngine(o)
 	go func() {
-		err := o.engine.Serve(o.socket)
-		if errors.Is(err, http.ErrServerClosed) {
-			err = nil
-		}
-		if err != nil {
+		defer close(o.ended)
+		if err := o.engine.Serve(o.socket); err != nil && !o.stopping.Load() {
 			l.log.Error("listener failed", telemetry.KeyListener, o.conf.Address, telemetry.KeyError, err)
 			l.gateway.deps.Health.Set("listener "+o.conf.Address, err)
 		}
-		o.done <- err
 	}()
 	l.log.Info("listening", telemetry.KeyListener, o.conf.Address, telemetry.KeyAddress, o.socket.Addr().String(), "tls", o.tls.Load() != nil)
-}
-
-// Shutdown stops accepting, tells idle connections to go and waits for requests
-// under way; when ctx ends first, what is left is cut off, and that is an error.
-func (l *Listeners) Shutdown(ctx context.Context) error {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	errs := make(chan error, len(l.open))
-	for _, o := range l.open {
-		go func() {
-			err := o.engine.Shutdown(ctx)
-			if err != nil {
-				err = errors.Join(fmt.Errorf("listener %s: %w", o.conf.Address, err), o.engine.Close())
-			}
-			<-o.done
-			errs <- err
-		}()
-	}
-	var all error
-	for range l.open {
-		all = errors.Join(all, <-errs)
-	}
-	clear(l.open)
-	return all
 }
 
 // Addresses returns the addresses that sockets are bound to, by the address in

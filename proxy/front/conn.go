@@ -11,6 +11,7 @@ import (
 	"syscall"
 	"time"
 
+	"sluice/internal/rawsock"
 	"sluice/proxy/h1"
 )
 
@@ -64,6 +65,9 @@ type conn struct {
 
 	fd      atomic.Int64          // file descriptor plus one; 0: unknown
 	try     func(fd uintptr) bool // tryRead, made once
+	send    func(fd uintptr)      // trySend, made once
+	sending []byte                // what trySend is to write, and then what is left of it
+	sendErr error                 // result of trySend
 	waitErr error                 // result of tryRead
 	first   [1]byte               // where TLS puts the byte that was waited for
 }
@@ -77,8 +81,8 @@ func newConn(s *Server, sock net.Conn) *conn {
 	if sc, ok := c.transport().(syscall.Conn); ok {
 		if raw, err := sc.SyscallConn(); err == nil {
 			_ = raw.Control(func(fd uintptr) { c.fd.Store(int64(fd) + 1) }) // fails when it is closed already
-			if _, secured := c.sock.(*tls.Conn); !secured {
-				c.raw, c.try = raw, c.tryRead
+			if _, secured := c.sock.(*tls.Conn); !secured && rawsock.Supported {
+				c.raw, c.try, c.send = raw, c.tryRead, c.trySend
 			}
 		}
 	}
@@ -199,24 +203,46 @@ func (c *conn) wait() error {
 // tryRead reads what is there into a buffer; when there is nothing it gives the buffer
 // back and has the runtime wait.
 func (c *conn) tryRead(fd uintptr) (done bool) {
-	for {
-		n, err := syscall.Read(int(fd), c.in.Room())
-		switch {
-		case n > 0:
-			c.in.Filled(n)
-			c.waitErr = nil
-			return true
-		case errors.Is(err, syscall.EINTR):
-			continue
-		case errors.Is(err, syscall.EAGAIN):
-			c.in.Release()
-			return false
-		case err == nil:
-			err = io.EOF
-		}
-		c.waitErr = err
-		return true
+	n, err := rawsock.Recv(fd, c.in.Room())
+	switch {
+	case n > 0:
+		c.in.Filled(n)
+	case err == syscall.EAGAIN:
+		c.in.Release()
+		return false
+	case err == nil:
+		err = io.EOF
 	}
+	c.waitErr = err
+	return true
+}
+
+// write writes all of p. What the socket takes at once, which is nearly always
+// everything, goes the shortest way; the rest, and everything once the handler has
+// set a deadline, goes by net.Conn, which waits.
+func (c *conn) write(p []byte) error {
+	if c.raw != nil && !c.ownWrite.Load() {
+		c.sending = p
+		err := c.raw.Control(c.send)
+		p, c.sending = c.sending, nil
+		if err == nil {
+			err = c.sendErr
+		}
+		if err != nil || len(p) == 0 {
+			return err
+		}
+	}
+	_, err := c.sock.Write(p)
+	return err
+}
+
+// trySend writes what the socket takes.
+func (c *conn) trySend(fd uintptr) {
+	n, err := rawsock.Send(fd, c.sending)
+	if err == syscall.EAGAIN {
+		err = nil
+	}
+	c.sending, c.sendErr = c.sending[n:], err
 }
 
 // exchange serves one request, the first byte of which is there. It reports

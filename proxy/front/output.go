@@ -63,9 +63,9 @@ func (w *response) flushOut(p, tail []byte) {
 	c.writing.Add(1)
 	switch {
 	case len(p) == 0 && len(out) > 0:
-		_, w.err = c.sock.Write(out)
+		w.err = c.write(out)
 	case len(p) > 0 && len(out)+len(tail) == 0:
-		_, w.err = c.sock.Write(p)
+		w.err = c.write(p)
 	case len(p) > 0:
 		w.err = w.writev(c.sock, out, p, tail)
 	}

@@ -5,6 +5,8 @@ import (
 	"io"
 	"net"
 	"syscall"
+
+	"sluice/internal/rawsock"
 )
 
 // errIdleClosed says that a connection had ended, or spoken, while it was idle.
@@ -111,13 +113,13 @@ func (c *conn) sendAndRead(p []byte) (int, error) {
 func (c *conn) doStep(fd uintptr) (done bool) {
 	switch c.stage {
 	case stageProbe:
-		if _, err := readFD(fd, c.in); err != syscall.EAGAIN {
+		if _, err := rawsock.Recv(fd, c.in); err != syscall.EAGAIN {
 			c.err = errIdleClosed // the end, an error, or bytes that nobody asked for
 			return true
 		}
 		fallthrough
 	case stageWrite:
-		n, err := writeFD(fd, c.out)
+		n, err := rawsock.Send(fd, c.out)
 		c.wrote += n
 		if err == syscall.EAGAIN || err == nil && n < len(c.out) {
 			err = c.writeRest(c.out[n:])
@@ -130,7 +132,7 @@ func (c *conn) doStep(fd uintptr) (done bool) {
 		c.stage = stageRead
 		return false
 	case stageRead, stageTry:
-		n, err := readFD(fd, c.in)
+		n, err := rawsock.Recv(fd, c.in)
 		switch {
 		case err == syscall.EAGAIN:
 			return c.stage == stageTry

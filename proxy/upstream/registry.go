@@ -45,6 +45,8 @@ type Registry struct {
 	checks   map[*Endpoint]*checker
 	watched  map[*Endpoint]struct{} // the ticker looks at these
 	workers  sync.WaitGroup
+
+	inherited map[[2]string]fitness // by service and URL; nil after the first Use
 }
 
 // checker is the running health check of an endpoint.
@@ -86,7 +88,11 @@ func (r *Registry) Service(name string, c conf.Service) (*Service, error) {
 		if e := r.used[id]; e != nil {
 			return e, nil
 		}
-		return newEndpoint(r, id)
+		e, err := newEndpoint(r, id)
+		if err == nil {
+			r.inherit(e)
+		}
+		return e, err
 	})
 	if err != nil {
 		return nil, err
@@ -105,7 +111,7 @@ func (r *Registry) Use(services []*Service) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	old := r.used
-	r.services = services
+	r.services, r.inherited = services, nil
 	r.used = make(map[identity]*Endpoint)
 	r.groups = make(map[string]*group)
 	for _, s := range services {

@@ -1,6 +1,7 @@
 package upstream
 
 import (
+	"context"
 	"io"
 	"net/http"
 	"strings"
@@ -56,6 +57,20 @@ func (in *Response) open(e *Endpoint) {
 	in.e, in.err, in.counted, in.probe = e, nil, true, false
 	in.Status, in.BodyLength, in.Trailer = 0, 0, nil
 	e.load.Add(loadBegin)
+}
+
+// Bind makes ctx, which descends from the one that Do was given, end the rest of
+// the exchange. It is called after Do.
+func (in *Response) Bind(ctx context.Context) {
+	w := &in.watch
+	if in.c != nil {
+		w = &in.c.watch
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.ctx != nil { // else there is nothing left to end
+		w.ctx = ctx
+	}
 }
 
 // leave is the end of what counts as an exchange under way. Writing to the

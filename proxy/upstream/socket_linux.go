@@ -9,26 +9,6 @@ import (
 // rawSupported says that the functions below work here.
 const rawSupported = true
 
-// readFD reads from a non-blocking socket; 0 and no error is the end.
-func readFD(fd uintptr, p []byte) (int, error) {
-	for {
-		n, err := syscall.Read(int(fd), p)
-		if err != syscall.EINTR {
-			return max(n, 0), err
-		}
-	}
-}
-
-// writeFD writes to a non-blocking socket.
-func writeFD(fd uintptr, p []byte) (int, error) {
-	for {
-		n, err := syscall.Write(int(fd), p)
-		if err != syscall.EINTR {
-			return max(n, 0), err
-		}
-	}
-}
-
 // peekFD returns EAGAIN when the socket is open and has nothing to read.
 func peekFD(fd uintptr) error {
 	var b [1]byte

@@ -8,7 +8,5 @@ import "syscall"
 // and an idle one that has ended is found by its first error.
 const rawSupported = false
 
-func readFD(uintptr, []byte) (int, error)            { return 0, syscall.ENOTSUP }
-func writeFD(uintptr, []byte) (int, error)           { return 0, syscall.ENOTSUP }
 func peekFD(uintptr) error                           { return syscall.ENOTSUP }
 func bytesAcked(syscall.RawConn) (n uint64, ok bool) { return 0, false }
