@@ -21,7 +21,7 @@ var defaults = map[string]fallback{
 	"Document.listeners": {`[{address: ":8080"}]`, "a first try needs no privileged port and no certificate"},
 	"Document.tiers":     {`{standard: {requests: 1000}, premium: {requests: 5000}, enterprise: {requests: 10000}}`, "three usual sizes; name your own to replace them all"},
 
-	"Node.data_dir":      {`./data`, "beside the process, so that a first start needs no rights elsewhere"},
+	"Node.data_dir":        {`./data`, "beside the process, so that a first start needs no rights elsewhere"},
 	"Node.drain_timeout":   {`30s`, "as long as the longest request, services.*.timeout.request, and what service managers wait at least"},
 	"Node.upgrade_timeout": {`30s`, "many times a healthy start, certificates, key sets and caches included; the old process serves meanwhile"},
 
@@ -56,6 +56,7 @@ var defaults = map[string]fallback{
 	"Limits.default_tier": {`standard`, "the smallest tier"},
 	"Limits.anonymous":    {`{requests: 100}`, "enough to try, too little to scrape"},
 	"Limits.mode":         {`enforce`, "a limit that does not hold is no limit"},
+	"Limits.partition":    {`strict`, "a limit that holds only in good weather is no limit"},
 
 	"Service.protocol":        {`auto`, "what nearly every service speaks"},
 	"Service.balance":         {`least_request`, "a slow upstream gets less without being told"},

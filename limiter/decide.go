@@ -41,8 +41,9 @@ const (
 )
 
 // Decide weighs all charges of one request at once: all are taken, or none and
-// d.Admitted is false. It never waits for anything slow and does not allocate,
-// except for the first charge to a key. It may be called from any goroutine; d
+// d.Admitted is false. It does not allocate, except for the first charge to a key.
+// In a cluster it waits up to 5 ms for the authority of a key whose rights at this
+// node have run out; otherwise it never waits for anything slow. It may be called from any goroutine; d
 // and charges belong to the caller. More than MaxCharges charges panic.
 //
 // It looks at every key first, so that what is known to be exhausted refuses
@@ -371,6 +372,10 @@ func (s *step) look(ch *Charge, now Instant, q *Quota) {
 	}
 	tick := e.refresh(r, now)
 	defer e.note(r)
+	if e.far != nil {
+		e.lookFar(r, now, s.cost, burst, q)
+		return
+	}
 	tokens := tokensIn(e.hot.Load())
 	free := tokens + e.account.Pool(r.limit)
 	q.Remaining = max(0, free)

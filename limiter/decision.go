@@ -112,4 +112,6 @@ type Stats struct {
 	AddressesEvicted uint64
 	// Overflowed counts charges to keys that found the table full.
 	Overflowed uint64
+	// Cluster is the state of the authority.
+	Cluster ClusterStats
 }

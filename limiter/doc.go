@@ -79,13 +79,22 @@
 //
 // # The authority of a cluster
 //
-// In this package the authority is in the process: entry.take is the only place
-// that asks it, entry.refresh the only one that reports to it. With an authority
-// elsewhere, take enqueues on the key's single core.Take in flight and returns
-// without an answer, the waiters are served first come, first served when
-// core.Reply arrives, replies of an older epoch are dropped, and refresh fills the
-// report instead of the account. The hot word, marks, reservations, tables and
-// everything that callers see stay.
+// With [Options].Cluster the authority is elsewhere, and an entry has a far part:
+// the word, reservations and tables stay as they are, so a green decision costs the
+// same. What is different begins where the rights in hand end. take makes the
+// request a waiter, first come, first served, for at most 5 ms; the fleet, one
+// goroutine, asks for all keys that lack rights in one pipeline, and what gathers
+// while that is under way goes out with the next. A key with a quarter of its last
+// grant left is asked for before anybody waits. A refusal marks the key red until
+// used quota comes back, or for half a second when other nodes hold rights. Package
+// lease is the state machine of all this, package redis the way to the authority.
+//
+// Bursts and client addresses are counted by each node for itself.
+//
+// Failure. While the authority does not answer, nodes spend what they hold, for at
+// most 10 s after their last contact ([lease.FenceAfter]); then they refuse. An
+// authority that has lost its memory grants nothing until the nodes have told it
+// what they know.
 //
 // # What it does not do
 //

@@ -62,6 +62,7 @@ type entry struct {
 	mu   sync.Mutex
 
 	account core.Account
+	far     *far        // nil: the authority is in this process
 	inline  [3]core.Run // the log's first storage
 }
 
@@ -76,6 +77,10 @@ func (e *entry) init(k Key, r *Rule, tick core.Stamp) {
 
 // note publishes the pool and the oldest stamp for readers without the mutex.
 func (e *entry) note(r *Rule) {
+	if e.far != nil {
+		e.noteFar(r)
+		return
+	}
 	oldest, ok := e.account.Log.Oldest()
 	if ok && oldest == 0 {
 		oldest = 1 // 0 means none
@@ -116,6 +121,9 @@ const (
 // rights when those in hand do not do, and marks the key when there are none.
 // granted tells whether the account had to be asked.
 func (e *entry) take(r *Rule, now Instant, c int64, commit bool) (w uint64, granted bool, v verdict) {
+	if e.far != nil {
+		return e.takeFar(r, now, c, commit)
+	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if e.rule.Load() == nil {
@@ -208,6 +216,10 @@ func (e *entry) putBack(c int64) {
 	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
+	if e.far != nil {
+		e.far.frozen += c
+		return
+	}
 	e.account.Return(c)
 	e.note(e.rule.Load())
 }
@@ -218,6 +230,9 @@ func (e *entry) putBack(c int64) {
 func (e *entry) refresh(r *Rule, now Instant) core.Stamp {
 	if old := e.rule.Load(); old != r {
 		e.adopt(old, r, now)
+	}
+	if e.far != nil {
+		return e.refreshFar(r, now)
 	}
 	present, _ := r.at(now)
 	tick := e.roll(r, present)
@@ -274,9 +289,11 @@ func (e *entry) adopt(old, r *Rule, now Instant) {
 	before, _ := old.at(now)
 	after, _ := r.at(now)
 	before = e.roll(old, before)
-	e.account.Expire(before, old.limit)
+	if e.far == nil {
+		e.account.Expire(before, old.limit)
+	}
 	switch {
-	case old.fixed || r.fixed:
+	case old.fixed || r.fixed || e.far != nil:
 		e.account.Log.Restamp(after + 1)
 	default:
 		e.account.Log.Rescale(before, after, old.unitNS, r.unitNS)
@@ -348,6 +365,9 @@ func (e *entry) retire(now Instant) bool {
 	}
 	e.refresh(r, now)
 	defer e.note(r)
+	if e.far != nil && !e.idleFar() {
+		return false
+	}
 	if e.account.Log.Used() == 0 && cap(e.account.Log.Runs()) > len(e.inline) {
 		e.account.Log = core.Over(e.inline[:])
 	}

@@ -27,6 +27,10 @@ import (
 // successor, on the buckets that the successor's own traffic uses, so no split of a
 // quota between the two is needed and the bound is the same as without an upgrade.
 //
+// In a cluster the rights of keys do not travel: the predecessor gives back to the
+// authority what it holds, and the successor, a replica of its own, takes anew.
+// Addresses and bursts go as they do otherwise.
+//
 // Red marks are not sent: they are worked out anew by the first request that does
 // not fit. Counters stay behind.
 
@@ -74,6 +78,12 @@ func (h *Handover) Export(send func(chunk []byte) error) error {
 	deadline := time.Now().Add(surrenderWait)
 	for i := range keys.shards {
 		x.begin()
+		if h.l.fleet != nil {
+			if err := x.end(send); err != nil {
+				return err
+			}
+			break
+		}
 		err := keys.shards[i].surrender(keys, &x, deadline)
 		if err = errors.Join(err, x.end(send)); err != nil {
 			return err
@@ -102,6 +112,9 @@ const setsPerChunk = 4096
 func (h *Handover) Forward(ask func(question []byte) (answer []byte, err error)) {
 	h.chunks, h.ask = nil, ask
 	close(h.over)
+	if h.l.fleet != nil {
+		h.l.fleet.leave()
+	}
 }
 
 // Resume ends the handover: the successor has failed, and the buckets come back.
@@ -391,6 +404,9 @@ func (t *table) adopt(k Key, r *Rule, now Instant, full int64, runs []core.Run) 
 	s := t.shard(k)
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if t.fleet != nil {
+		return // the predecessor was alone; the cluster's authority has its own counts
+	}
 	x := s.index.Load()
 	log := core.Load(runs)
 	if e := x.find(k); e != nil {

@@ -15,13 +15,15 @@ type Options struct {
 	// random one.
 	Secret [16]byte
 	// MaxKeys bounds the buckets of tenants and others that are not addresses.
-	// Default: 2,097,152 (about 150 B each while quiet).
+	// Default: 2,097,152 (about 165 B each while quiet).
 	MaxKeys int
 	// MaxAddresses bounds the buckets of client addresses, about 100 B each; memory
 	// is taken as they come. Default: 1,048,576.
 	MaxAddresses int
 	// Clock is read by Run. Default: Now.
 	Clock func() Instant
+	// Cluster says who shares the limits. Zero: nobody.
+	Cluster ClusterOptions
 }
 
 // Limiter holds the buckets and decides. It lives as long as the process:
@@ -31,6 +33,7 @@ type Limiter struct {
 	clock     func() Instant
 	keys      *table
 	addresses *addresses
+	fleet     *fleet // nil: the authority of every key is in this process
 
 	handover atomic.Pointer[Handover] // nil: this process decides
 
@@ -52,7 +55,7 @@ func New(o Options) *Limiter {
 	if o.Clock == nil {
 		o.Clock = Now
 	}
-	return &Limiter{
+	l := &Limiter{
 		secret: [2]uint64{
 			binary.LittleEndian.Uint64(o.Secret[:8]),
 			binary.LittleEndian.Uint64(o.Secret[8:]),
@@ -61,6 +64,11 @@ func New(o Options) *Limiter {
 		keys:      newTable(o.MaxKeys),
 		addresses: newAddresses(o.MaxAddresses),
 	}
+	if o.Cluster.any() {
+		l.fleet = newFleet(l, &o.Cluster)
+		l.keys.fleet = l.fleet
+	}
+	return l
 }
 
 // sweepEvery is the time between two shards of the housekeeping: the whole table
@@ -74,7 +82,15 @@ const sweepLag = int64(time.Second)
 // Run drops buckets in which nothing is used any more, until ctx ends; it then
 // returns nil. Decide is right without it, but keeps every key until the table is
 // full.
+//
+// In a cluster Run also talks to the authority; without it nothing is granted.
+// When ctx ends it gives back what this node holds, for a second at most.
 func (l *Limiter) Run(ctx context.Context) error {
+	if l.fleet != nil {
+		var fleet sync.WaitGroup
+		fleet.Go(func() { l.fleet.run(ctx) })
+		defer fleet.Wait()
+	}
 	tick := time.NewTicker(sweepEvery)
 	defer tick.Stop()
 	for i := 0; ; i = (i + 1) % numShards {
@@ -119,6 +135,9 @@ func (e *entry) usage(r *Rule, now Instant) Usage {
 	}
 	e.refresh(own, now)
 	e.note(own)
+	if e.far != nil {
+		return e.usageFar(r, now)
+	}
 	// Reserved rights count as used: they most likely will be.
 	used := e.account.Log.Used() + e.account.Held - tokensIn(e.hot.Load())
 	u := Usage{Limit: r.limit.Rights, Used: used, Remaining: max(0, r.limit.Rights-used), Known: true}
@@ -129,9 +148,16 @@ func (e *entry) usage(r *Rule, now Instant) Usage {
 	return u
 }
 
+// Ready reports whether the authority of the keys answers and grants. Without a
+// cluster it is in this process and always does.
+func (l *Limiter) Ready() bool { return l.fleet == nil || l.fleet.ready.Load() }
+
 // Stats returns the counters.
 func (l *Limiter) Stats() Stats {
-	s := Stats{Keys: l.keys.live.Load(), Addresses: l.addresses.held.Load()}
+	s := Stats{Keys: l.keys.live.Load(), Addresses: l.addresses.held.Load(), Cluster: ClusterStats{Authority: "local", Ready: true}}
+	if l.fleet != nil {
+		s.Cluster = *l.fleet.state.Load()
+	}
 	for i := range l.keys.shards {
 		c := &l.keys.shards[i].count
 		for z := range c.decisions {

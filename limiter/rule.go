@@ -33,9 +33,10 @@ type Rule struct {
 	window time.Duration
 	fixed  bool
 
-	limit  core.Limit
-	unitNS int64 // length of a tick
-	unit   uint8 // what a stamp of this rule means; equal units can share a log
+	limit    core.Limit
+	revision uint64 // of the configuration; see CompileRevision
+	unitNS   int64  // length of a tick
+	unit     uint8  // what a stamp of this rule means; equal units can share a log
 
 	// Burst limit (GCRA); intervalNS is 0 when there is none.
 	intervalNS  int64 // one request's share of time, rounded up
@@ -49,7 +50,12 @@ var versions atomic.Uint64
 // Compile checks l and turns it into a Rule called id. Zero fields have the
 // defaults that conf documents. Errors name the field (requests, per, window,
 // burst.rate, burst.size) and what would be right.
-func Compile(id string, l conf.Limit) (*Rule, error) {
+func Compile(id string, l conf.Limit) (*Rule, error) { return CompileRevision(id, l, 0) }
+
+// CompileRevision is Compile for nodes that may have different configurations for
+// a while: of two limits of a key, the authority counts by that of the higher
+// revision. With equal revisions each node is judged by its own limit.
+func CompileRevision(id string, l conf.Limit, revision uint64) (*Rule, error) {
 	window := l.Per.Std()
 	if window == 0 {
 		window = time.Hour
@@ -67,7 +73,7 @@ func Compile(id string, l conf.Limit) (*Rule, error) {
 	if l.Window != "" && l.Window != "sliding" && l.Window != "fixed" {
 		errs = append(errs, fmt.Errorf("window: %q is neither sliding nor fixed", l.Window))
 	}
-	r := &Rule{id: id, digest: digest(id), window: window, fixed: l.Window == "fixed"}
+	r := &Rule{id: id, digest: digest(id), window: window, fixed: l.Window == "fixed", revision: revision}
 	if l.Burst != nil {
 		errs = append(errs, r.compileBurst(*l.Burst))
 	}

@@ -29,6 +29,7 @@ const (
 // the shard's. At most limit entries are made, not counting overflow entries.
 type table struct {
 	limit  int64
+	fleet  *fleet // nil: the authority of every key is in this process
 	live   atomic.Int64
 	shards [numShards]shard
 
@@ -182,7 +183,10 @@ func (t *table) add(k Key, r *Rule, now Instant, force bool) *entry {
 	e := new(entry)
 	tick, _ := r.at(now)
 	e.init(k, r, tick)
-	if spent > 0 {
+	if t.fleet != nil {
+		e.far = &far{e: e, fleet: t.fleet, life: t.fleet.life.Load(), quietNS: now.MonoNS}
+		e.note(r)
+	} else if spent > 0 {
 		// This key may be one of those that spent from the overflow entry.
 		e.account.Log.Add(tick+1, uint32(spent), core.MaxRuns)
 		e.note(r)

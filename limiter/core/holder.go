@@ -49,6 +49,33 @@ func (h *Holder) Spend(now Stamp, n int64, most int) bool {
 	return true
 }
 
+// Use records n rights that were spent at or before at: Spend for an owner that
+// keeps the rights in its own place. n is at most Tokens.
+func (h *Holder) Use(at Stamp, n int64, most int) {
+	h.spent += n
+	h.log.Put(at, uint32(n), most)
+	if h.Tokens() < 0 && !h.gone {
+		panic("BUG: more rights spent than granted")
+	}
+}
+
+// GiveBack returns n rights, at most Tokens. The next Take says so.
+func (h *Holder) GiveBack(n int64) {
+	h.returned += n
+	if h.Tokens() < 0 && !h.gone {
+		panic("BUG: more rights returned than granted")
+	}
+}
+
+// Unreported is how many uses no reply has confirmed.
+func (h *Holder) Unreported() int64 { return h.spent - h.acked }
+
+// Used is the own uses inside the window.
+func (h *Holder) Used() int64 { return h.log.Used() }
+
+// Rescale converts the log to ticks of another length, see Log.Rescale.
+func (h *Holder) Rescale(now, then Stamp, from, to int64) { h.log.Rescale(now, then, from, to) }
+
 // Expire forgets own uses that have left the window.
 func (h *Holder) Expire(now Stamp, l Limit) { h.log.Expire(now, l.Span) }
 
@@ -87,15 +114,26 @@ func (h *Holder) message(now Stamp, n, want int64) Take {
 	for have := int64(0); first > 0 && have < n; first-- {
 		have += int64(runs[first-1].N)
 	}
-	for _, r := range runs[first:] {
+	t.Whole = first == 0
+	// Runs that are reported together go under the youngest one's age.
+	step := (len(runs) - first + reportRuns - 1) / reportRuns
+	var sum int64
+	for i, r := range runs[first:] {
+		if sum += int64(r.N); (i+1)%step != 0 && i+1 < len(runs)-first {
+			continue
+		}
 		age := now - r.At
 		if now.Before(r.At) {
 			age = 0 // the use is of the tick that has not ended
 		}
-		t.Uses = append(t.Uses, Uses{Age: age, N: int64(r.N)})
+		t.Uses = append(t.Uses, Uses{Age: age, N: sum})
+		sum = 0
 	}
 	return t
 }
+
+// reportRuns bounds the uses that one message tells apart.
+const reportRuns = 16
 
 // Apply takes over a reply. Replies may come late, twice or out of order: Granted
 // only grows, and only the reply to the last Take confirms what it reported. One
@@ -108,12 +146,21 @@ func (h *Holder) Apply(r Reply) {
 		h.gone = true
 		return
 	case r.Verdict == OtherEpoch:
-		// Nothing that the old authority confirmed binds the new one.
-		h.Epoch, h.acked = r.Epoch, h.spent-h.log.Used()
+		h.Enter(r.Epoch)
+		return
+	case r.Verdict == Unknown:
 		return
 	}
 	h.granted = max(h.granted, r.Granted)
 	if r.Seq == h.seq {
 		h.acked = max(h.acked, h.asked)
+	}
+}
+
+// Enter goes on under another authority: nothing that the old one confirmed binds
+// it.
+func (h *Holder) Enter(epoch uint64) {
+	if epoch > h.Epoch {
+		h.Epoch, h.acked = epoch, h.spent-h.log.Used()
 	}
 }

@@ -44,8 +44,15 @@ type Take struct {
 	Seq  uint64
 	Row  Row
 	Uses []Uses // the newest uses of Row.Settled, oldest first; may reach back further than needed
+	// Whole says that Uses are all that are still inside the window.
+	Whole bool
+	// Want is how many rights it lacks. 0 asks for as many as are its share for
+	// use later; ReportOnly asks for none.
 	Want int64
 }
+
+// ReportOnly is a Want that is given nothing.
+const ReportOnly = -1
 
 // Verdict is how a Take was received.
 type Verdict uint8
@@ -53,6 +60,11 @@ type Verdict uint8
 // The verdicts.
 const (
 	Served Verdict = iota
+	// Closed: the report was taken over, and nothing is granted for Wait ticks.
+	Closed
+	// Unknown: the authority does not know the replica, and Uses do not reach back
+	// far enough; the replica presents its row and its whole log.
+	Unknown
 	// OtherEpoch: the authority is of another epoch, which the reply names; the
 	// replica presents its row and its whole log to it.
 	OtherEpoch
@@ -73,6 +85,8 @@ type Reply struct {
 	// Wait is the ticks until time alone lets Want fit; 0 when it was granted or
 	// when only a recall can help.
 	Wait Stamp
+	// Reset is the ticks until some used right comes back; 0 when none is used.
+	Reset Stamp
 }
 
 const maxHolders = 8
@@ -89,7 +103,14 @@ const maxHolders = 8
 type Ledger struct {
 	Account
 	Epoch uint64
-	rows  map[Replica]*ledgerRow
+	// Closed is how many ticks from now nothing is granted; 0: open.
+	Closed Stamp
+	// Dead, if given, says of which replicas it is certain that they no longer
+	// spend. What they hold is reclaimed when it is wanted.
+	Dead func(Replica) bool
+	// Lenient reclaims without counting as used what was not reported.
+	Lenient bool
+	rows    map[Replica]*ledgerRow
 }
 
 type ledgerRow struct {
@@ -100,21 +121,26 @@ type ledgerRow struct {
 	gone  bool // reclaimed
 }
 
-// recentTicks is how long a replica counts as one of those that share a key.
-const recentTicks = 600
-
 // Serve merges what t reports and grants what it wants, as far as the pool
 // allows. ok is false when t is older than what is known: there is then nothing
 // to answer. most bounds the runs of the log.
 func (g *Ledger) Serve(now Stamp, l Limit, t Take, most int) (r Reply, ok bool) {
 	g.Expire(now, l)
+	r = Reply{To: t.From, Epoch: g.Epoch, Seq: t.Seq}
 	if t.Epoch != g.Epoch {
-		return Reply{To: t.From, Epoch: g.Epoch, Seq: t.Seq, Verdict: OtherEpoch}, true
+		r.Verdict = OtherEpoch
+		return r, true
 	}
-	row := g.row(t.From)
+	row := g.known(now, l, t.From)
 	switch {
+	case row == nil && !t.Whole && t.Row.Settled > total(t.Uses):
+		r.Verdict = Unknown
+		return r, true
+	case row == nil:
+		row = g.row(t.From)
 	case row.gone:
-		return Reply{To: t.From, Epoch: g.Epoch, Seq: t.Seq, Verdict: Reclaimed}, true
+		r.Verdict = Reclaimed
+		return r, true
 	case t.Seq == row.seq:
 		return row.reply, true
 	case t.Seq < row.seq:
@@ -122,16 +148,78 @@ func (g *Ledger) Serve(now Stamp, l Limit, t Take, most int) (r Reply, ok bool) 
 	}
 	g.merge(now, row, t, most)
 	row.seq, row.seen = t.Seq, now
-	granted := g.Grant(l, t.Want, g.sharers(now))
+	if g.Closed > 0 {
+		t.Want, r.Verdict = ReportOnly, Closed
+	}
+	if t.Want > g.Pool(l) {
+		g.reclaimDead(now, l, t.From, most)
+	}
+	granted := int64(0)
+	if t.Want != ReportOnly {
+		granted = g.Grant(l, t.Want, g.sharers(now, l))
+	}
 	row.Granted += granted
-	row.reply = Reply{To: t.From, Epoch: g.Epoch, Seq: t.Seq, Granted: row.Granted, Pool: max(0, g.Pool(l))}
+	r.Granted, r.Pool = row.Granted, max(0, g.Pool(l))
 	if granted < t.Want {
-		row.reply.Holders = g.others(t.From)
+		r.Holders = g.others(t.From)
 		if at, ok := g.Fits(l, t.Want-granted); ok {
-			row.reply.Wait = at + l.Span - now
+			r.Wait = l.Wait(now, at)
 		}
 	}
-	return row.reply, true
+	if r.Verdict == Closed {
+		r.Wait = g.Closed
+	}
+	if at, ok := g.Log.Oldest(); ok {
+		r.Reset = l.Wait(now, at)
+	}
+	row.reply = r
+	return r, true
+}
+
+// known returns the row of a replica, nil when there is none. A row that holds
+// nothing and was not heard of for longer than a window says nothing that is
+// still of interest, and is forgotten.
+func (g *Ledger) known(now Stamp, l Limit, from Replica) *ledgerRow {
+	row := g.rows[from]
+	if row != nil && row.stale(now, l) {
+		delete(g.rows, from)
+		return nil
+	}
+	return row
+}
+
+func (r *ledgerRow) stale(now Stamp, l Limit) bool {
+	return r.Held() == 0 && now-r.seen > l.Span+l.Ends+l.recent() && !now.Before(r.seen)
+}
+
+// Prune forgets what known would, and reports whether nothing is left to know.
+func (g *Ledger) Prune(now Stamp, l Limit) (empty bool) {
+	g.Expire(now, l)
+	for id, row := range g.rows {
+		if row.stale(now, l) {
+			delete(g.rows, id)
+		}
+	}
+	return len(g.rows) == 0 && g.Log.Used() == 0
+}
+
+// reclaimDead reclaims what dead replicas hold.
+func (g *Ledger) reclaimDead(now Stamp, l Limit, except Replica, most int) {
+	if g.Dead == nil {
+		return
+	}
+	for id, row := range g.rows {
+		if id != except && !row.gone && row.Held() > 0 && g.Dead(id) {
+			g.Reclaim(now, l, id, !g.Lenient, most)
+		}
+	}
+}
+
+func total(uses []Uses) (n int64) {
+	for _, u := range uses {
+		n += u.N
+	}
+	return n
 }
 
 // Present merges what a replica knows, without granting: how an authority that
@@ -151,17 +239,30 @@ func (g *Ledger) merge(now Stamp, row *ledgerRow, t Take, most int) {
 	// Rights that the authority had forgotten: they are in the replica's hands.
 	g.Held += next.Granted - row.Granted
 	fresh := next.Settled - row.Settled
-	for i := len(t.Uses) - 1; i >= 0 && fresh > 0; i-- {
-		n := min(fresh, t.Uses[i].N)
+	old := total(t.Uses) - fresh // of the uses, those known already
+	for _, u := range t.Uses {
+		n := u.N - min(u.N, max(0, old))
+		old -= u.N
 		fresh -= n
 		// The present is somewhere in this tick, so at its end at the latest.
-		g.Settle(now+1-t.Uses[i].Age, n, most)
+		g.settle(now+1-u.Age, n, most)
 	}
-	if fresh > 0 {
-		g.Settle(now+1, fresh, most) // of unknown age: as young as can be
+	if t.Whole {
+		g.Return(fresh) // out of the window
+	} else {
+		g.settle(now+1, fresh, most) // of unknown age: as young as can be
 	}
 	g.Return(next.Returned - row.Returned)
 	row.Row = next
+}
+
+// settle is Settle for stamps in any order.
+func (g *Ledger) settle(at Stamp, n int64, most int) {
+	g.Held -= n
+	if g.Held < 0 {
+		panic("BUG: more rights settled than held")
+	}
+	g.Log.Put(at, uint32(n), most)
 }
 
 // Reclaim takes away all that a replica holds. When strict, it counts as used
@@ -176,7 +277,7 @@ func (g *Ledger) Reclaim(now Stamp, l Limit, from Replica, strict bool, most int
 	}
 	held := row.Held()
 	if strict {
-		g.Settle(now+1, held, most)
+		g.settle(now+1, held, most)
 		row.Settled += held
 	} else {
 		g.Return(held)
@@ -206,10 +307,10 @@ func (g *Ledger) row(from Replica) *ledgerRow {
 }
 
 // sharers is A: the replicas that took part lately.
-func (g *Ledger) sharers(now Stamp) int {
+func (g *Ledger) sharers(now Stamp, l Limit) int {
 	n := 0
 	for _, row := range g.rows {
-		if !row.gone && now-row.seen < recentTicks {
+		if !row.gone && now-row.seen < l.recent() {
 			n++
 		}
 	}

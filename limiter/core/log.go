@@ -1,5 +1,7 @@
 package core
 
+import "slices"
+
 // MaxRuns is the most runs that a log needs for the precision stated in the
 // package documentation.
 const MaxRuns = 128
@@ -82,6 +84,37 @@ func (l *Log) Add(at Stamp, n uint32, most int) Stamp {
 	}
 	l.runs = append(l.runs, Run{At: at, N: n})
 	return at
+}
+
+// Put records n uses that happened at or before at, like Add, and in their place
+// when at is earlier than what is there: reports of several nodes interleave. It
+// keeps at most most runs: of one too many, the pair merges whose merger delays
+// the least.
+func (l *Log) Put(at Stamp, n uint32, most int) {
+	if n == 0 {
+		return
+	}
+	l.used += int64(n)
+	i := len(l.runs)
+	for i > 0 && !l.runs[i-1].At.Before(at) {
+		i--
+	}
+	if i < len(l.runs) && l.runs[i].At == at {
+		l.runs[i].N += n
+		return
+	}
+	l.runs = slices.Insert(l.runs, i, Run{At: at, N: n})
+	if len(l.runs) <= most {
+		return
+	}
+	best, least := 0, ^uint64(0)
+	for i, r := range l.runs[:len(l.runs)-1] {
+		if w := uint64(r.N) * uint64(l.runs[i+1].At-r.At); w < least {
+			best, least = i, w
+		}
+	}
+	l.runs[best+1].N += l.runs[best].N
+	l.runs = slices.Delete(l.runs, best, best+1)
 }
 
 // compact makes room for a run at next by merging the pair of neighbours whose

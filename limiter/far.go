@@ -1,0 +1,447 @@
+package limiter
+
+import (
+	"sync"
+	"time"
+
+	"sluice/limiter/core"
+	"sluice/limiter/lease"
+)
+
+// far is the part of an entry whose authority is elsewhere: what is known of it,
+// and the requests that wait for its answer. It is guarded by the entry's mu.
+//
+// Of the entry, account.Held then is what this node holds, account.Log the uses
+// that the books (lease.Node) have not taken over yet, and the account's pool
+// means nothing: far.pool is the authority's, as last heard.
+type far struct {
+	e     *entry
+	fleet *fleet
+
+	life   uint32 // of the rights in the word
+	frozen int64  // rights that may not be spent, and go back
+	bound  bool   // the fleet keeps books of the key
+	asked  bool   // and will answer
+
+	pool    int64
+	resetNS int64 // when a used right comes back, MonoNS; 0: none is used
+	low     int64 // with so few in hand, more are asked for
+	quietNS int64 // when rights were last spent or wanted
+	waitNS  int64 // until when there is no use in asking
+
+	first, last *waiter
+	waiting     int
+	lacking     int64 // the sum of the waiters' costs
+}
+
+// waiter is a request that waits for rights.
+type waiter struct {
+	cost   int64
+	next   *waiter
+	queued bool
+	served chan bool // whether the rights are reserved for it
+	timer  *time.Timer
+}
+
+const (
+	maxWaiters  = 1024
+	waitBudget  = 5 * time.Millisecond
+	retryMarked = 250 * time.Millisecond // how long one holds while the authority is away
+	strayMarked = 500 * time.Millisecond // how long a refusal holds while others hold rights
+)
+
+var waiters = sync.Pool{New: func() any {
+	t := time.NewTimer(time.Hour)
+	t.Stop()
+	return &waiter{served: make(chan bool, 1), timer: t}
+}}
+
+// refreshFar is refresh for a far entry. mu is held; e is alive.
+func (e *entry) refreshFar(r *Rule, now Instant) core.Stamp {
+	f := e.far
+	present, _ := r.at(now)
+	spent := pendingIn(e.hot.Load()) > 0
+	tick := e.roll(r, present)
+	if spent {
+		f.quietNS = now.MonoNS
+	}
+	if life := f.fleet.life.Load(); f.life != life || f.fleet.fenced() {
+		f.freeze()
+		f.life = life
+	}
+	if d := e.deny.Load(); d != 0 && !tick.Before(core.Stamp(d>>32)) {
+		e.deny.Store(0)
+	}
+	if !f.asked && f.low > 0 && tokensIn(e.hot.Load()) <= f.low && now.MonoNS >= f.waitNS {
+		f.ask()
+	}
+	return tick
+}
+
+// freeze takes the rights in hand out of the word. mu is held.
+func (f *far) freeze() {
+	f.frozen += f.e.withdraw(maxTokens)
+	f.low = 0
+}
+
+// withdraw takes up to n unspent rights out of the word. mu is held.
+func (e *entry) withdraw(n int64) int64 {
+	for {
+		w := e.hot.Load()
+		k := min(n, tokensIn(w))
+		if e.hot.CompareAndSwap(w, w-uint64(k)<<tokenShift) {
+			return k
+		}
+	}
+}
+
+// ask tells the fleet that rights are lacking or will be. mu is held.
+func (f *far) ask() {
+	if !f.asked {
+		f.asked, f.bound = true, true
+		f.fleet.ask(f.e)
+	}
+}
+
+// takeFar is take for a far entry: when the rights in hand do not do, it waits a
+// little for the authority.
+func (e *entry) takeFar(r *Rule, now Instant, c int64, commit bool) (w uint64, granted bool, v verdict) {
+	e.mu.Lock()
+	if e.rule.Load() == nil {
+		e.mu.Unlock()
+		return 0, false, vanished
+	}
+	f := e.far
+	tick := e.refresh(r, now)
+	for c <= maxHotCost {
+		if w = e.hot.Load(); tokensIn(w) < c {
+			break
+		}
+		if pendingIn(w)+c > maxPending {
+			e.roll(r, tick)
+			continue
+		}
+		next := w - uint64(c)<<tokenShift
+		if commit {
+			next += uint64(c) << pendingShift
+		}
+		if e.hot.CompareAndSwap(w, next) {
+			e.note(r)
+			e.mu.Unlock()
+			return next, false, taken
+		}
+	}
+	if now.MonoNS < f.waitNS || f.waiting >= maxWaiters || c > r.limit.Rights {
+		e.note(r)
+		w = e.hot.Load()
+		e.mu.Unlock()
+		return w, true, refused
+	}
+	x := waiters.Get().(*waiter)
+	x.cost, x.next, x.queued = c, nil, true
+	if f.last == nil {
+		f.first = x
+	} else {
+		f.last.next = x
+	}
+	f.last = x
+	f.waiting++
+	f.lacking += c
+	f.quietNS = now.MonoNS
+	f.ask()
+	e.mu.Unlock()
+
+	x.timer.Reset(f.fleet.budget)
+	served := false
+	select {
+	case served = <-x.served:
+		x.timer.Stop()
+	case <-x.timer.C:
+		e.mu.Lock()
+		if x.queued {
+			f.unqueue(x)
+		} else {
+			served = <-x.served // was answered just now
+		}
+		e.mu.Unlock()
+	}
+	waiters.Put(x)
+	if !served {
+		return e.hot.Load(), true, refused
+	}
+	if commit {
+		e.commit(r, now, c)
+	}
+	return e.hot.Load(), true, taken
+}
+
+// unqueue takes a waiter out of the middle. mu is held.
+func (f *far) unqueue(x *waiter) {
+	var before *waiter
+	for y := f.first; y != x; y = y.next {
+		before = y
+	}
+	if before == nil {
+		f.first = x.next
+	} else {
+		before.next = x.next
+	}
+	if f.last == x {
+		f.last = before
+	}
+	x.queued = false
+	f.waiting--
+	f.lacking -= x.cost
+}
+
+// The methods of lease.Purse. They are called by the fleet's goroutine.
+
+// Limit implements lease.Purse.
+func (f *far) Limit() lease.Limit {
+	r := f.e.rule.Load()
+	if r == nil {
+		r = f.fleet.gone
+	}
+	return lease.Limit{Rights: r.limit.Rights, Window: r.window, Fixed: r.fixed, Version: r.revision}
+}
+
+// Spent implements lease.Purse.
+func (f *far) Spent(now lease.Instant, use func(at core.Stamp, n int64)) {
+	e := f.e
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	r := e.rule.Load()
+	if r == nil {
+		return
+	}
+	if e.account.Log.Used() == 0 && pendingIn(e.hot.Load()) == 0 {
+		return
+	}
+	here := f.fleet.l.clock()
+	e.refresh(r, here)
+	present, phase := r.at(here)
+	limit := f.Limit()
+	tick := int64(limit.Tick())
+	for _, run := range e.account.Log.Runs() {
+		// The end of the run's tick is so long ago; it has not come yet for the present one.
+		ago := max(0, int64(int32(present-run.At))*r.unitNS+phase)
+		use(core.Stamp((now.MonoNS-ago)/tick+1), int64(run.N))
+	}
+	e.account.Log.Clear()
+}
+
+// Lack implements lease.Purse.
+func (f *far) Lack() int64 {
+	e := f.e
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	tokens := tokensIn(e.hot.Load())
+	switch {
+	case f.lacking > tokens:
+		return f.lacking - tokens
+	case f.lacking > 0 || f.low > 0 && tokens <= f.low:
+		return 0
+	}
+	return core.ReportOnly
+}
+
+// Tokens implements lease.Purse.
+func (f *far) Tokens() int64 {
+	f.e.mu.Lock()
+	defer f.e.mu.Unlock()
+	return tokensIn(f.e.hot.Load()) + f.frozen
+}
+
+// Withdraw implements lease.Purse.
+func (f *far) Withdraw(n int64) int64 {
+	f.e.mu.Lock()
+	defer f.e.mu.Unlock()
+	k := min(n, f.frozen)
+	f.frozen -= k
+	k += f.e.withdraw(n - k)
+	f.low = 0 // what was given back is not to be asked for again
+	f.e.account.Return(k)
+	return k
+}
+
+// Quiet implements lease.Purse.
+func (f *far) Quiet(lease.Instant) time.Duration {
+	f.e.mu.Lock()
+	defer f.e.mu.Unlock()
+	return time.Duration(f.fleet.l.clock().MonoNS - f.quietNS)
+}
+
+// Release implements lease.Purse.
+func (f *far) Release() bool {
+	e := f.e
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if f.asked || f.waiting > 0 || e.account.Held != 0 || e.account.Log.Used() != 0 {
+		return false
+	}
+	f.bound = false
+	return true
+}
+
+// Answer implements lease.Purse.
+func (f *far) Answer(_ lease.Instant, a lease.Answer) {
+	e := f.e
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	r := e.rule.Load()
+	if r == nil {
+		return // nothing was granted: a bound entry is not dropped
+	}
+	now := f.fleet.l.clock()
+	// What the waiters spend they spend now, not when they came.
+	present, _ := r.at(now)
+	e.roll(r, present)
+	f.asked = false
+	e.account.Held += a.Granted
+	if life := f.fleet.life.Load(); life != f.life {
+		f.freeze()
+		f.life = life
+	}
+	if a.Outcome <= lease.Exhausted {
+		f.pool, f.resetNS = a.Pool, 0
+		if a.Reset > 0 {
+			f.resetNS = now.MonoNS + int64(a.Reset)
+		}
+		if f.low = a.Granted / 4; a.Outcome == lease.Exhausted {
+			f.low = 0
+		}
+	}
+	rights := a.Granted
+	least := f.serve(&rights, a.Outcome != lease.Served)
+	if over := tokensIn(e.hot.Load()) + rights - maxTokens; over > 0 {
+		f.frozen += over
+		rights -= over
+	}
+	for {
+		w := e.hot.Load()
+		if e.hot.CompareAndSwap(w, w+uint64(rights)<<tokenShift) {
+			break
+		}
+	}
+	if a.Outcome != lease.Served {
+		f.mark(r, now, a, least)
+	}
+	e.note(r)
+	if f.waiting > 0 {
+		f.ask() // they came while this answer was under way
+	}
+}
+
+// serve reserves rights for the waiters, first come, first served, from rights and
+// from the word. When all is true those that do not fit are refused; the least
+// cost that was is returned. mu is held.
+func (f *far) serve(rights *int64, all bool) (least int64) {
+	for x := f.first; x != nil; {
+		next := x.next
+		fits := true
+		if lack := x.cost - *rights; lack > 0 {
+			if got := f.e.withdraw(lack); got < lack {
+				*rights += got
+				fits = false
+			} else {
+				*rights += got
+			}
+		}
+		switch {
+		case fits:
+			*rights -= x.cost
+		case all:
+			if least == 0 || x.cost < least {
+				least = x.cost
+			}
+		default:
+			return 0 // those behind wait their turn
+		}
+		f.unqueue(x)
+		x.served <- fits
+		x = next
+	}
+	return least
+}
+
+// mark notes for how long asking is of no use. mu is held.
+func (f *far) mark(r *Rule, now Instant, a lease.Answer, least int64) {
+	wait := a.Wait
+	if a.Outcome == lease.Exhausted {
+		if a.Reset > 0 && (wait == 0 || a.Reset < wait) && least <= 1 {
+			wait = a.Reset
+		}
+		if a.Stray || wait == 0 {
+			wait = min(max(wait, 10*time.Millisecond), strayMarked)
+		}
+	}
+	if a.Outcome > lease.Exhausted {
+		wait = retryMarked // it may be over sooner than was said
+	}
+	f.waitNS = now.MonoNS + int64(wait)
+	if r.fixed || least == 0 {
+		return // nobody was refused; or a window is too coarse for a mark
+	}
+	tick, _ := r.at(now)
+	until := tick + core.Stamp((int64(wait)+r.unitNS-1)/r.unitNS)
+	f.e.deny.Store(uint64(until)<<32 | uint64(min(max(1, least), 1<<32-1)))
+}
+
+// noteFar publishes what is known of the pool. mu is held.
+func (e *entry) noteFar(r *Rule) {
+	f := e.far
+	var oldest core.Stamp
+	if f.resetNS != 0 {
+		at := Instant{MonoNS: f.resetNS}
+		if r.fixed {
+			now, _ := r.at(f.fleet.l.clock())
+			oldest = now + 1
+		} else {
+			tick, _ := r.at(at)
+			oldest = tick - r.limit.Span
+		}
+		oldest = max(1, oldest)
+	}
+	e.seen.Store(uint64(uint32(int32(f.pool)))<<32 | uint64(oldest))
+}
+
+// lookFar is the far part of look. mu is held.
+func (e *entry) lookFar(r *Rule, now Instant, cost int64, burst time.Duration, q *Quota) {
+	f := e.far
+	tokens := tokensIn(e.hot.Load())
+	q.Remaining = min(tokens+f.pool, r.limit.Rights)
+	if f.resetNS > now.MonoNS {
+		q.ResetAfter = time.Duration(f.resetNS - now.MonoNS)
+	}
+	q.Wait, q.BurstRefused = burst, burst > 0
+	if tokens < cost {
+		wait := time.Duration(f.waitNS - now.MonoNS)
+		switch {
+		case cost > r.limit.Rights:
+			wait = r.window
+		case wait <= 0:
+			wait = waitBudget // the authority did not answer in time
+		}
+		q.Wait, q.BurstRefused = max(burst, wait), false
+		q.Remaining = min(q.Remaining, max(0, cost-1))
+	}
+}
+
+// usageFar is what is known here of the key. mu is held.
+func (e *entry) usageFar(r *Rule, now Instant) Usage {
+	free := min(tokensIn(e.hot.Load())+e.far.pool, r.limit.Rights)
+	u := Usage{Limit: r.limit.Rights, Used: r.limit.Rights - free, Remaining: free, Known: true}
+	if !e.far.bound {
+		u.Used, u.Remaining = 0, r.limit.Rights
+	}
+	if e.far.resetNS > now.MonoNS {
+		u.ResetAfter = time.Duration(e.far.resetNS - now.MonoNS)
+	}
+	return u
+}
+
+// idleFar reports whether nothing at all is left of the key at this node. mu is held.
+func (e *entry) idleFar() bool {
+	f := e.far
+	return !f.bound && !f.asked && f.waiting == 0 && e.account.Held == 0 && e.account.Log.Used() == 0
+}

@@ -1,0 +1,227 @@
+package limiter
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/binary"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"sluice/conf"
+	"sluice/limiter/core"
+	"sluice/limiter/lease"
+	"sluice/limiter/redis"
+)
+
+// fleet drives the lease.Node of a Limiter whose authority is elsewhere: one
+// goroutine owns the Node, and one more waits for Redis. Requests reach it through
+// ask, and it reaches them through far, under the entry's mutex.
+//
+// Locks: an entry's mutex, then fleet.mu.
+type fleet struct {
+	l      *Limiter
+	o      *ClusterOptions
+	log    *slog.Logger
+	budget time.Duration // how long a request waits
+	gone   *Rule         // of entries that have none any more
+	boot   func() int64
+
+	life    atomic.Uint32
+	fenceNS atomic.Int64 // on the clock of boot
+	ready   atomic.Bool
+	state   atomic.Pointer[ClusterStats]
+
+	mu   sync.Mutex
+	asks []*entry
+	wake chan struct{}
+	left atomic.Bool // the successor process has taken over
+
+	node  *lease.Node // of the goroutine
+	redis *redis.Client
+}
+
+// ClusterOptions say who shares limits with this node, and by whom they are kept.
+// The zero value means nobody: the authority is in this process.
+type ClusterOptions struct {
+	// Redis is the authority, when given.
+	Redis *conf.Redis
+	// Self names this replica: the high half outlives restarts, the low half is new
+	// with each. Zero: random.
+	Self uint64
+	// Available counts what a node that has died had not reported as unused, and
+	// so gives it back to the others; else it counts as used.
+	Available bool
+	// Prefix is before the names of all Redis keys. Default: sluice
+	Prefix string
+	// Logger takes changes of the authority's state. Default: nothing is logged.
+	Logger *slog.Logger
+}
+
+func (o *ClusterOptions) any() bool { return o.Redis != nil }
+
+// ClusterStats are the counters and the state of the authority.
+type ClusterStats struct {
+	Authority    string        `json:"authority"` // local, redis
+	Epoch        uint64        `json:"epoch"`
+	Ready        bool          `json:"ready"`  // the authority answers and grants
+	Fenced       bool          `json:"fenced"` // nothing in hand may be spent
+	Keys         int           `json:"keys"`   // with rights or uses at this node
+	RedisUp      bool          `json:"redis_up"`
+	RedisLatency time.Duration `json:"redis_latency_ns"` // of the last pipeline
+	lease.Counts
+}
+
+func newFleet(l *Limiter, o *ClusterOptions) *fleet {
+	f := &fleet{
+		l: l, o: o, log: o.Logger, budget: waitBudget, wake: make(chan struct{}, 1), boot: bootNS,
+		gone: &Rule{window: time.Hour, unitNS: int64(10 * time.Millisecond), unit: unit10ms, limit: core.Limit{Rights: 1, Span: 360_000}},
+	}
+	if f.log == nil {
+		f.log = slog.New(slog.DiscardHandler)
+	}
+	self := o.Self
+	if self == 0 {
+		self = random64()
+	}
+	if o.Redis != nil {
+		f.redis = redis.New(*o.Redis, o.Prefix)
+	}
+	f.node = lease.NewNode(lease.Options{
+		Self: core.Replica(self), Redis: o.Redis != nil, Lenient: o.Available,
+		Nonce: func() uint32 { return uint32(random64()) },
+	})
+	f.state.Store(&ClusterStats{Authority: "redis"})
+	return f
+}
+
+func random64() uint64 {
+	var b [8]byte
+	rand.Read(b[:]) // never fails: the process ends instead
+	return binary.LittleEndian.Uint64(b[:])
+}
+
+// ask queues an entry that lacks rights. The entry's mutex is held.
+func (f *fleet) ask(e *entry) {
+	f.mu.Lock()
+	f.asks = append(f.asks, e)
+	f.mu.Unlock()
+	select {
+	case f.wake <- struct{}{}:
+	default:
+	}
+}
+
+// leave has everything given back: this process takes no decisions any more.
+func (f *fleet) leave() {
+	f.left.Store(true)
+	select {
+	case f.wake <- struct{}{}:
+	default:
+	}
+}
+
+// fenced reports whether nothing may be spent.
+func (f *fleet) fenced() bool { return f.boot() >= f.fenceNS.Load() }
+
+func (f *fleet) now() lease.Instant {
+	return lease.Instant{MonoNS: f.boot(), UnixNS: f.l.clock().UnixNS}
+}
+
+// pipeline is one round trip to Redis.
+type pipeline struct {
+	calls   []lease.Call
+	results []lease.Result
+	err     error
+	sentNS  int64
+}
+
+const (
+	pipelineKeys = 128
+	tickEvery    = 20 * time.Millisecond
+)
+
+// run drives the node until ctx ends, and then settles what it holds.
+func (f *fleet) run(ctx context.Context) {
+	out, in := make(chan *pipeline, 1), make(chan *pipeline, 1)
+	var worker sync.WaitGroup
+	worker.Go(func() {
+		for p := range out {
+			p.sentNS = f.boot()
+			p.results, p.err = f.redis.Execute(context.WithoutCancel(ctx), p.calls)
+			in <- p
+		}
+	})
+	defer func() {
+		close(out)
+		worker.Wait()
+		f.redis.Close()
+	}()
+	tick := time.NewTicker(tickEvery)
+	defer tick.Stop()
+	stopping := ctx.Done()
+	var deadline <-chan time.Time
+	var asks []*entry
+	for {
+		select {
+		case <-stopping:
+			// What is in hand goes back, so that nobody has to wait for it.
+			stopping = nil
+			f.node.Leave(f.now())
+			deadline = time.After(settleWithin)
+		case <-deadline:
+			return
+		case <-f.wake:
+			if f.left.Load() {
+				f.node.Leave(f.now())
+			}
+			f.mu.Lock()
+			asks, f.asks = f.asks, asks[:0]
+			f.mu.Unlock()
+			now := f.now()
+			for i, e := range asks {
+				f.node.Ask(now, lease.Key(e.key), e.far)
+				asks[i] = nil
+			}
+		case <-tick.C:
+			f.node.Tick(f.now())
+		case p := <-in:
+			f.node.Done(f.now(), p.sentNS, p.calls, p.results, p.err)
+			f.report(p)
+		}
+		f.publish()
+		if calls := f.node.Calls(f.now(), pipelineKeys); calls != nil {
+			out <- &pipeline{calls: calls}
+		} else if stopping == nil && f.node.Settled() {
+			return
+		}
+	}
+}
+
+// settleWithin bounds how long the end of the process waits for the authority.
+const settleWithin = time.Second
+
+// publish makes the node's state visible to requests.
+func (f *fleet) publish() {
+	// Before the fence, or a request could take rights of the old life for new ones.
+	f.life.Store(f.node.Life())
+	f.fenceNS.Store(f.node.FenceNS())
+	now := f.now()
+	f.ready.Store(f.node.Ready(now))
+	f.state.Store(&ClusterStats{
+		Authority: "redis", Epoch: f.node.Epoch(), Ready: f.ready.Load(), Fenced: f.fenced(), Keys: f.node.Holds(),
+		RedisUp: f.node.RedisUp(), RedisLatency: f.redis.Latency(), Counts: f.node.Counts(),
+	})
+}
+
+// report logs when Redis goes and comes back.
+func (f *fleet) report(p *pipeline) {
+	was := f.state.Load().RedisUp
+	switch up := f.node.RedisUp(); {
+	case was && !up:
+		f.log.Warn("redis does not answer: rights in hand are spent, none are added", "error", p.err)
+	case !was && up:
+		f.log.Info("redis answers", "epoch", f.node.Epoch())
+	}
+}

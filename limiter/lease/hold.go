@@ -1,0 +1,132 @@
+package lease
+
+import (
+	"time"
+
+	"sluice/limiter/core"
+)
+
+// hold is one key at this node: the purse and its books.
+type hold struct {
+	key    Key
+	purse  Purse
+	limit  Limit
+	holder core.Holder
+
+	queued  bool
+	urgent  bool // in the queue of those that requests wait for
+	flying  bool // a question is under way
+	whole   bool // the next one carries the whole log
+	present bool // counted in Node.presenting
+	will    bool // the holder is that of an earlier life, and only gives back
+
+	// debt is rights of an earlier life that requests had reserved when it ended.
+	// The authority counts them as used.
+	debt int64
+
+	wanted  int64
+	pool    int64 // as last heard
+	heardNS int64 // when the authority last answered
+	index   int   // in Node.list
+}
+
+// sync moves what was spent from the purse into the books.
+func (h *hold) sync(now Instant) (tick core.Stamp, l core.Limit) {
+	if limit := h.purse.Limit(); limit != h.limit {
+		if was := h.limit; was.Window != 0 && was.Tick() != limit.Tick() {
+			h.holder.Rescale(was.Stamp(now), limit.Stamp(now), int64(was.Tick()), int64(limit.Tick()))
+		}
+		h.limit = limit
+	}
+	tick, l = h.limit.Stamp(now), h.limit.core(now)
+	h.purse.Spent(now, func(at core.Stamp, n int64) {
+		paid := min(h.debt, n)
+		h.debt -= paid
+		h.holder.Use(at, n-paid, core.MaxRuns)
+	})
+	h.holder.Expire(tick, l)
+	return tick, l
+}
+
+// compose makes the next question.
+func (h *hold) compose(now Instant) core.Take {
+	tick, _ := h.sync(now)
+	want := int64(core.ReportOnly)
+	if h.will {
+		h.giveBack(1 << 62)
+	} else {
+		want = h.purse.Lack()
+	}
+	h.wanted = want
+	if h.whole {
+		t := h.holder.Present(tick)
+		t.Want = want
+		return t
+	}
+	return h.holder.Take(tick, want)
+}
+
+// giveBack returns up to n unspent rights to the authority, with the next question.
+func (h *hold) giveBack(n int64) int64 {
+	n = h.purse.Withdraw(n)
+	paid := min(h.debt, n)
+	h.debt -= paid
+	h.holder.GiveBack(n - paid)
+	return n - paid
+}
+
+// apply takes over a reply and passes on what it grants.
+func (h *hold) apply(now Instant, r core.Reply, wanted int64) {
+	before := h.holder.Row().Granted
+	h.holder.Apply(r)
+	granted := h.holder.Row().Granted - before
+	h.pool, h.heardNS = r.Pool, now.MonoNS
+	if h.will {
+		return // compose gives it back
+	}
+	a := Answer{Granted: granted, Pool: r.Pool, Reset: h.limit.duration(r.Reset), Stray: len(r.Holders) > 0}
+	switch {
+	case r.Verdict == core.Closed:
+		a.Outcome, a.Wait = Closed, h.limit.duration(r.Wait)
+	case granted < wanted:
+		a.Outcome, a.Wait = Exhausted, h.limit.duration(r.Wait)
+	}
+	h.purse.Answer(now, a)
+}
+
+// Intervals of housekeeping.
+const (
+	settleAfter = 10 * time.Minute // the longest that a use goes unreported
+	reportAfter = 30 * time.Second // the same while the pool is low
+	idleAfter   = 10 * time.Second // unused rights go back while the pool is low
+	forgetAfter = 3 * time.Minute  // beyond the window
+)
+
+// due says what the hold has to tell the authority by itself.
+func (h *hold) due(now Instant) (report bool) {
+	heard := time.Duration(now.MonoNS - h.heardNS)
+	low := h.pool < h.limit.Rights/4
+	if quiet := h.purse.Quiet(now); h.purse.Tokens() > 0 && (quiet > settleAfter || low && quiet > idleAfter) {
+		return h.giveBack(1<<62) > 0
+	}
+	unreported := h.holder.Unreported()
+	switch {
+	case unreported == 0:
+		return false
+	case heard > settleAfter:
+		return true
+	case low:
+		return heard > reportAfter || heard > time.Second && unreported >= max(1, h.pool/16)
+	}
+	return false
+}
+
+// over reports whether the authority, too, has nothing left to know of the hold.
+func (h *hold) over(now Instant) bool {
+	window := h.limit.Window
+	if h.limit.Fixed {
+		window *= 2
+	}
+	return !h.will && h.holder.Tokens() == 0 && h.holder.Unreported() == 0 && h.holder.Used() == 0 &&
+		time.Duration(now.MonoNS-h.heardNS) > window+forgetAfter
+}

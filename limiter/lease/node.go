@@ -1,0 +1,338 @@
+package lease
+
+import (
+	"time"
+
+	"sluice/limiter/core"
+)
+
+// Times that the safety of the cluster rests on, all on clocks that nobody steps.
+const (
+	// FenceAfter is how long a replica spends without having reached its
+	// authority, or a majority.
+	FenceAfter = 10 * time.Second
+	// ReclaimAfter is how long nothing must have been heard of a replica before
+	// what it holds is reclaimed: FenceAfter, and 15 s for clocks that run apart
+	// and for a machine that is slow to notice.
+	ReclaimAfter = FenceAfter + 15*time.Second
+	// HoldDown is how long a new authority waits at least.
+	HoldDown = 3 * time.Second
+	// FenceDown is how long it waits for those that have not presented their rights.
+	FenceDown = FenceAfter + 2*time.Second
+	// QuorumFor is how long a sign of a voter counts.
+	QuorumFor = 2 * time.Second
+
+	beatEvery = 500 * time.Millisecond
+)
+
+// Options describe a Node.
+type Options struct {
+	// Self is the node's replica: a stable half that outlives restarts, above 32
+	// bits that no earlier life of the node had.
+	Self core.Replica
+	// Redis says that there is a Redis to ask.
+	Redis bool
+	// Lenient counts what a dead replica had not reported as unused.
+	Lenient bool
+	// Nonce returns 32 bits for the node's next life.
+	Nonce func() uint32
+}
+
+// Node is the state machine. See the package documentation.
+type Node struct {
+	o     Options
+	self  core.Replica
+	life  uint32
+	epoch uint64
+
+	holds      map[Key]*hold
+	list       []*hold
+	cursor     int
+	urgent     queue // holds that requests wait for
+	later      queue // others with something to say
+	presenting int   // holds that have yet to present to the epoch
+
+	contactNS int64 // start of the last successful contact; the fence counts from it
+	reached   bool
+	closedNS  int64 // until when the authority is known to grant nothing
+
+	redis  redisLink
+	counts Counts
+}
+
+// Counts are events since the Node was made.
+type Counts struct {
+	Takes, Reports       uint64 // questions that wanted rights, and others
+	Lives                uint64 // times that the node fenced itself
+	Epochs, Claims       uint64
+	Reclaimed, Recalls   uint64
+	RedisFails, RedisOKs uint64
+	Granted, GivenBack   int64
+}
+
+// NewNode returns a Node that holds nothing and has reached nobody.
+func NewNode(o Options) *Node {
+	return &Node{o: o, self: o.Self, holds: map[Key]*hold{}}
+}
+
+// Self is the node's present replica.
+func (n *Node) Self() core.Replica { return n.self }
+
+// Life rises when what the node held may no longer be spent: rights that were put
+// in a purse in an earlier life are void, and go back by Withdraw.
+func (n *Node) Life() uint32 { return n.life }
+
+// FenceNS is the moment, on the clock of Instant.MonoNS, from which nothing may
+// be spent.
+func (n *Node) FenceNS() int64 {
+	if !n.reached {
+		return 0
+	}
+	return n.contactNS + int64(FenceAfter)
+}
+
+// Epoch is the authority's epoch; 0 while none is known.
+func (n *Node) Epoch() uint64 { return n.epoch }
+
+// Counts returns the counters.
+func (n *Node) Counts() Counts { return n.counts }
+
+// Holds is how many keys the node keeps books of.
+func (n *Node) Holds() int { return len(n.list) }
+
+// Ready reports whether an authority is there and grants.
+func (n *Node) Ready(now Instant) bool {
+	return n.reached && now.MonoNS < n.FenceNS() && now.MonoNS >= n.closedNS
+}
+
+// Ask says that a purse lacks rights, or soon will. p stays the key's purse until
+// its Release has returned true.
+func (n *Node) Ask(now Instant, k Key, p Purse) {
+	h := n.holds[k]
+	if h == nil {
+		h = &hold{key: k, purse: p, holder: core.Holder{Self: n.self, Epoch: n.epoch}, index: len(n.list), heardNS: now.MonoNS}
+		n.holds[k] = h
+		n.list = append(n.list, h)
+		h.sync(now)
+	}
+	if refuse, a := n.refuses(now); refuse && h.purse.Lack() > 0 {
+		h.purse.Answer(now, a)
+		return
+	}
+	n.push(h, true)
+}
+
+// refuses says why there is no use in asking now.
+func (n *Node) refuses(now Instant) (bool, Answer) {
+	if now.MonoNS < n.closedNS {
+		return true, Answer{Outcome: Closed, Wait: time.Duration(n.closedNS - now.MonoNS)}
+	}
+	if n.o.Redis && n.redis.down {
+		return true, Answer{Outcome: Unavailable, Wait: max(time.Second, time.Duration(n.redis.retryNS-now.MonoNS))}
+	}
+	return false, Answer{}
+}
+
+// push queues a hold, once; an urgent one before the others.
+func (n *Node) push(h *hold, urgent bool) {
+	if h.flying || h.queued && (h.urgent || !urgent) {
+		h.urgent = h.urgent || urgent
+		return
+	}
+	h.queued, h.urgent = true, urgent
+	if urgent {
+		n.urgent.push(h)
+	} else {
+		n.later.push(h)
+	}
+}
+
+// pop takes the next hold with a question.
+func (n *Node) pop() *hold {
+	for {
+		h := n.urgent.pop()
+		if h == nil {
+			h = n.later.pop()
+		}
+		if h == nil {
+			return nil
+		}
+		if !h.queued || h.flying {
+			continue // was in both queues
+		}
+		h.queued, h.urgent = false, false
+		return h
+	}
+}
+
+// Tick does what is due without anybody asking. It is to be called every 20 to 50 ms.
+func (n *Node) Tick(now Instant) {
+	for range min(len(n.list), 64+len(n.list)/128) {
+		if n.cursor++; n.cursor >= len(n.list) {
+			n.cursor = 0
+		}
+		if len(n.list) == 0 {
+			break
+		}
+		h := n.list[n.cursor]
+		if h.queued || h.flying {
+			continue
+		}
+		h.sync(now)
+		switch {
+		case h.over(now) && h.purse.Release():
+			n.drop(h)
+		case h.due(now):
+			n.push(h, false)
+		}
+	}
+}
+
+// drop forgets a hold.
+func (n *Node) drop(h *hold) {
+	delete(n.holds, h.key)
+	last := n.list[len(n.list)-1]
+	n.list[h.index], last.index = last, h.index
+	n.list = n.list[:len(n.list)-1]
+}
+
+// contact notes that the authority answered something that was sent at sentNS.
+func (n *Node) contact(now Instant, sentNS int64) {
+	if n.reached && now.MonoNS >= n.FenceNS() {
+		n.newLife(now)
+	}
+	n.contactNS, n.reached = max(n.contactNS, sentNS), true
+}
+
+// newLife makes the node another replica: what it held may have been reclaimed.
+// The old one's last words give back everything, in case it has not.
+func (n *Node) newLife(now Instant) {
+	n.life++
+	n.counts.Lives++
+	n.self = n.self&^0xffffffff | core.Replica(n.o.Nonce())
+	for _, h := range n.list {
+		if h.holder.Row() == (core.Row{}) {
+			h.holder.Self = n.self
+			continue
+		}
+		h.sync(now)
+		h.giveBack(1 << 62)
+		h.will = true
+		n.push(h, false)
+	}
+}
+
+// enter goes on under a new epoch.
+func (n *Node) enter(now Instant, epoch uint64) {
+	n.epoch = epoch
+	n.counts.Epochs++
+	n.presenting = 0
+	for _, h := range n.list {
+		h.holder.Enter(epoch)
+		if h.present = h.holder.Row() != (core.Row{}); h.present {
+			n.presenting++
+			h.whole = true
+			n.push(h, false)
+		}
+	}
+}
+
+// answered deals with the reply to a hold's question.
+func (n *Node) answered(now Instant, h *hold, r core.Reply, wanted int64) {
+	h.flying = false
+	if r.To != h.holder.Self || r.Verdict != core.OtherEpoch && r.Epoch != n.epoch {
+		n.push(h, true) // of an earlier life or epoch
+		return
+	}
+	switch r.Verdict {
+	case core.OtherEpoch:
+		if r.Epoch > n.epoch {
+			n.enter(now, r.Epoch)
+		}
+		n.push(h, true)
+		return
+	case core.Unknown:
+		h.whole = true
+		n.push(h, true)
+		return
+	case core.Reclaimed:
+		n.counts.Reclaimed++
+		if !h.will {
+			n.newLife(now)
+		}
+		h.sync(now)
+		h.debt += h.holder.Row().Held()
+		n.renew(h)
+		n.presented(h)
+		n.push(h, true)
+		return
+	}
+	h.whole = false
+	n.presented(h)
+	h.apply(now, r, wanted)
+	if h.will {
+		if h.holder.Tokens() == 0 && h.holder.Unreported() == 0 {
+			n.renew(h)
+		} else {
+			n.push(h, false)
+		}
+	}
+	if !h.will && r.Verdict == core.Served && h.purse.Lack() > 0 && h.urgent {
+		n.push(h, true) // more came to wait meanwhile
+	}
+}
+
+// renew makes the holder that of the present life.
+func (n *Node) renew(h *hold) {
+	h.giveBack(1 << 62)
+	h.holder, h.will, h.whole = core.Holder{Self: n.self, Epoch: n.epoch}, false, false
+}
+
+// presented notes that the epoch's authority knows the hold.
+func (n *Node) presented(h *hold) {
+	if h.present {
+		h.present = false
+		n.presenting--
+	}
+}
+
+// queue is a first-in, first-out list of holds.
+type queue struct {
+	items []*hold
+	head  int
+}
+
+func (q *queue) push(h *hold) { q.items = append(q.items, h) }
+
+func (q *queue) pop() *hold {
+	if q.head == len(q.items) {
+		return nil
+	}
+	h := q.items[q.head]
+	q.items[q.head] = nil
+	if q.head++; q.head == len(q.items) {
+		q.items, q.head = q.items[:0], 0
+	}
+	return h
+}
+
+func (q *queue) empty() bool { return q.head == len(q.items) }
+
+// Leave gives everything back that is not reserved: the node is about to stop.
+func (n *Node) Leave(now Instant) {
+	for _, h := range n.list {
+		h.sync(now)
+		if h.giveBack(1<<62) > 0 || h.holder.Unreported() > 0 {
+			n.push(h, false)
+		}
+	}
+}
+
+// Settled reports whether the authority knows all that Leave had to say, or does
+// not answer.
+func (n *Node) Settled() bool {
+	if n.redis.down {
+		return true
+	}
+	return !n.redis.flying && n.urgent.empty() && n.later.empty()
+}

@@ -1,0 +1,17 @@
+// Package script holds the programs that the Redis authority runs: what
+// core.Ledger does for one key (take), and the register of epochs and replicas
+// (beat, claim). They take time from the server and state from at most two keys
+// of one slot.
+package script
+
+import _ "embed"
+
+// The programs. Their arguments and answers are described at their heads.
+var (
+	//go:embed take.lua
+	Take string
+	//go:embed beat.lua
+	Beat string
+	//go:embed claim.lua
+	Claim string
+)
