@@ -141,7 +141,7 @@ func FuzzMeta(f *testing.F) {
 
 func FuzzHandover(f *testing.F) {
 	h := handover{
-		name: "gw-1", nonce: 5, generation: 2, seq: 900, keys: [][]byte{make([]byte, 32), make([]byte, 16)}, facts: []byte("facts"),
+		name: "gw-1", nonce: 5, generation: 2, seq: 900, configured: "ab", keys: [][]byte{make([]byte, 32), make([]byte, 16)}, facts: []byte("facts"),
 		peers: map[NodeID]inherited{9: {since: time.Unix(1, 2), name: "gw-2", addr: netip.MustParseAddrPort("[2001:db8::1]:7946"), seen: [spaces]uint64{1, 2, 3}}},
 	}
 	f.Add(h.append(nil))

@@ -11,7 +11,8 @@ import (
 // generation on, with the keys in use, numbers that go on where the
 // predecessor's stopped, and what it knew of the others.
 //
-//	version  name  nonce (4)  generation (4)  seq  count of keys  keys
+//	version  name  nonce (4)  generation (4)  seq (8)  configured keys' fingerprint
+//	count of keys  keys
 //	count of peers (2)  peers: id (8), since (8), name, address, seen (8 each)
 //	facts: the rest, as in the snapshot file
 type handover struct {
@@ -19,6 +20,7 @@ type handover struct {
 	nonce      uint32
 	generation uint32
 	seq        uint64
+	configured string
 	keys       [][]byte
 	peers      map[NodeID]inherited
 	facts      []byte
@@ -37,6 +39,7 @@ func (h *handover) append(b []byte) []byte {
 	b = le.AppendUint32(b, h.nonce)
 	b = le.AppendUint32(b, h.generation)
 	b = le.AppendUint64(b, h.seq)
+	text(h.configured)
 	b = append(b, byte(len(h.keys)))
 	for _, k := range h.keys {
 		text(string(k))
@@ -61,7 +64,7 @@ func parseHandover(b []byte) (*handover, error) {
 	if r.byte() != handoverVersion {
 		return nil, errHandover
 	}
-	h := &handover{name: r.text(), nonce: r.uint32(), generation: r.uint32(), seq: r.uint64(), peers: map[NodeID]inherited{}}
+	h := &handover{name: r.text(), nonce: r.uint32(), generation: r.uint32(), seq: r.uint64(), configured: r.text(), peers: map[NodeID]inherited{}}
 	for range r.byte() {
 		h.keys = append(h.keys, []byte(r.text()))
 	}
@@ -106,7 +109,7 @@ func (n *Node) Handover() ([]byte, error) {
 		<-n.done
 	}
 	h := handover{
-		name: n.id.name, nonce: n.id.nonce, generation: n.id.generation,
+		name: n.id.name, nonce: n.id.nonce, generation: n.id.generation, configured: n.id.configured,
 		keys: n.keyring.ring.GetKeys(), peers: map[NodeID]inherited{}, facts: n.facts.Encode(),
 		seq: n.broadcasts.seq.Load(),
 	}

@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -135,6 +136,30 @@ func TestKeysThatAMemberCannotAnswerForAreNotChanged(t *testing.T) {
 			t.Error("the key is in use nevertheless")
 		}
 	})
+}
+
+func TestASuccessorKeepsChangedKeysUnlessItsConfigurationChanged(t *testing.T) {
+	a := onLoopback(t, Options{Name: "a"})
+	if err := errors.Join(a.doKeys(keyInstall, bytes.Repeat([]byte{9}, 32)), a.keyring.use(fingerprintOf(t, secretOf(9)))); err != nil {
+		t.Fatal(err)
+	}
+	state, err := a.Handover()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, c := range map[string]struct {
+		config conf.Cluster
+		want   byte
+	}{
+		"the same":  {conf.Cluster{Secret: secretOf(1)}, 9},
+		"a new key": {conf.Cluster{Secret: secretOf(7), AcceptSecrets: []conf.Secret{secretOf(9)}}, 7},
+	} {
+		b := onLoopback(t, Options{Name: "a", Config: c.config, Handover: state})
+		if got := b.keyring.fingerprints()[0]; got != fingerprintOf(t, secretOf(c.want)) {
+			t.Errorf("%s: it does not encrypt with key %d", name, c.want)
+		}
+		b.Close()
+	}
 }
 
 func TestSecretsAreNeverInErrorsOrStatus(t *testing.T) {

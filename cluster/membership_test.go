@@ -215,6 +215,7 @@ func TestEventsTellWhoComesFallsSilentLeavesAndFails(t *testing.T) {
 	})
 }
 
+// Invariant 6.
 func TestHomesAgreeAndMoveLittle(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newSim(t, 1)
@@ -277,6 +278,7 @@ func TestAMemberOwnsKeysWhenItIsOldEnough(t *testing.T) {
 	})
 }
 
+// Invariant 6.
 func TestMajorityNeverOnBothSides(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newSim(t, 1)
@@ -317,6 +319,7 @@ func TestMajorityNeverOnBothSides(t *testing.T) {
 	})
 }
 
+// Invariant 1.
 func TestAnotherLabelOrKeyIsRefused(t *testing.T) {
 	for name, change := range map[string]func(*Options){
 		"label": func(o *Options) { o.Config.Label = "staging" },

@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"bytes"
 	"cmp"
 	"crypto/rand"
 	"encoding/base64"
@@ -95,6 +96,7 @@ type identity struct {
 	bind       string
 	advertise  netip.AddrPort // invalid: chosen from the sockets
 	keys       [][]byte       // the first one encrypts
+	configured string         // fingerprint of those of the configuration
 }
 
 func (o *Options) identity(h *handover) (identity, error) {
@@ -129,14 +131,6 @@ func (o *Options) identity(h *handover) (identity, error) {
 		errs = append(errs, err)
 		id.advertise = a
 	}
-	if h != nil {
-		if h.name != id.name {
-			errs = append(errs, fmt.Errorf("cluster: the predecessor is called %q, this node %q", h.name, id.name))
-		}
-		id.nonce, id.generation, id.keys = h.nonce, h.generation+1, h.keys
-		return id, errors.Join(errs...)
-	}
-	id.nonce = newNonce()
 	for i, s := range append([]conf.Secret{o.Config.Secret}, o.Config.AcceptSecrets...) {
 		key, err := decodeKey(s)
 		if err != nil {
@@ -148,6 +142,20 @@ func (o *Options) identity(h *handover) (identity, error) {
 			continue
 		}
 		id.keys = append(id.keys, key)
+	}
+	id.configured = Fingerprint(bytes.Join(id.keys, []byte{0}))
+	if h == nil {
+		id.nonce = newNonce()
+		return id, errors.Join(errs...)
+	}
+	if h.name != id.name {
+		errs = append(errs, fmt.Errorf("cluster: the predecessor is called %q, this node %q", h.name, id.name))
+	}
+	id.nonce, id.generation = h.nonce, h.generation+1
+	if h.configured == id.configured {
+		// The configuration is as it was, so what was changed since by cluster
+		// messages holds. Otherwise the operator has decided anew.
+		id.keys = h.keys
 	}
 	return id, errors.Join(errs...)
 }

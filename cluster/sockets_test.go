@@ -97,18 +97,17 @@ func TestNodesOnRealSocketsJoinTalkAndLeave(t *testing.T) {
 }
 
 func TestATakenPortIsAnErrorThatSaysSo(t *testing.T) {
-	tcp, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer tcp.Close()
-	udp, err := net.ListenPacket("udp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer udp.Close()
-	for network, addr := range map[string]string{"tcp": tcp.Addr().String(), "udp": udp.LocalAddr().String()} {
-		_, err := New(Options{Name: "a", Config: conf.Cluster{Bind: addr, Secret: secretOf(1)}})
+	for _, network := range []string{"tcp", "udp"} {
+		other, err := Listen("127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer other.Close()
+		addr := other.TCP.Addr().String()
+		if network == "udp" {
+			other.TCP.Close()
+		}
+		_, err = New(Options{Name: "a", Config: conf.Cluster{Bind: addr, Secret: secretOf(1)}})
 		if !errors.Is(err, ErrAddressTaken) || !strings.Contains(err.Error(), addr+"/"+network) {
 			t.Errorf("%s: %v", network, err)
 		}
@@ -193,7 +192,7 @@ func duplicate(t *testing.T, s *Sockets) *Sockets {
 	return &Sockets{tcp, udp}
 }
 
-// Ten upgrades in a row while a peer sends: it sees no event but updates, every
+// Invariant 5. Ten upgrades in a row while a peer sends: it sees no event but updates, every
 // message arrives once, and the replica stays the same.
 func TestAnUpgradeIsNotNoticed(t *testing.T) {
 	var mu sync.Mutex

@@ -67,6 +67,7 @@ func noise(seed uint64, size int) []byte {
 	return b
 }
 
+// Invariant 3.
 func TestMessagesOfEverySizeArriveWhole(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newSim(t, 1)
@@ -165,6 +166,7 @@ func TestBroadcastsReachEveryoneInAClusterLargerThanTheFanout(t *testing.T) {
 	})
 }
 
+// Invariant 4.
 func TestASlowSubscriberLosesItsOwnMessagesOnly(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newSim(t, 1)
@@ -199,6 +201,7 @@ func TestASlowSubscriberLosesItsOwnMessagesOnly(t *testing.T) {
 	})
 }
 
+// Invariants 1 and 2.
 func TestReplayedAndForgedFramesAreDropped(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newSim(t, 1)
