@@ -24,6 +24,7 @@ type conn struct {
 	watch watch
 
 	idleSince int64 // the registry's coarse clock
+	born      int64 // likewise
 	reused    bool  // an exchange has succeeded on it
 	once      bool  // not to be used again
 	total     uint64
@@ -50,7 +51,7 @@ const (
 )
 
 func newConn(p *pool, nc, sock net.Conn) *conn {
-	c := &conn{pool: p, nc: nc, sock: sock}
+	c := &conn{pool: p, nc: nc, sock: sock, born: p.clock.Load()}
 	if s, ok := sock.(syscall.Conn); ok {
 		c.raw, _ = s.SyscallConn()
 	}

@@ -94,7 +94,7 @@ func newEndpoint(r *Registry, id identity) (*Endpoint, error) {
 	}
 	e.seed = hashString(id.url)
 	e.limits = h1.Limits{HeadBytes: r.opts.HeadBytes}
-	e.pool = newPool(&r.clock)
+	e.pool = newPool(&r.clock, r.opts.MaxAge)
 	e.state.healthy, e.state.answered = true, true
 	if e.secure {
 		config := &tls.Config{ServerName: id.tls.ServerName, MinVersion: tls.VersionTLS12}

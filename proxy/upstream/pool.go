@@ -31,6 +31,7 @@ var errNoFreeConn = errors.New("every connection is busy")
 // Lock order: waitMu before a shard's mu.
 type pool struct {
 	clock  *atomic.Int64 // the registry's coarse clock, nanoseconds
+	maxAge int64         // nanoseconds
 	shards []shard       // a power of two
 
 	maxConns atomic.Int64
@@ -60,12 +61,12 @@ type waiter struct {
 	queued bool // guarded by waitMu
 }
 
-func newPool(clock *atomic.Int64) *pool {
+func newPool(clock *atomic.Int64, maxAge time.Duration) *pool {
 	n := 1
 	for n < runtime.GOMAXPROCS(0) && n < 64 {
 		n *= 2
 	}
-	p := &pool{clock: clock, shards: make([]shard, n), all: make(map[*conn]struct{})}
+	p := &pool{clock: clock, maxAge: int64(maxAge), shards: make([]shard, n), all: make(map[*conn]struct{})}
 	p.limit(0, 0)
 	return p
 }
@@ -111,7 +112,7 @@ func (p *pool) take() *conn {
 
 // put takes back a connection that can serve another exchange.
 func (p *pool) put(c *conn) {
-	if c.once {
+	if c.once || p.clock.Load()-c.born > p.maxAge {
 		p.drop(c)
 		return
 	}

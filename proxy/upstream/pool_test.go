@@ -109,7 +109,7 @@ func TestWaitingForAConnectionHasAnEnd(t *testing.T) {
 func TestIdleLimitIsExact(t *testing.T) {
 	for _, shards := range []int{1, 2, 8} {
 		for _, most := range []int{1, 3, 8, 13} {
-			p := newPool(new(atomic.Int64))
+			p := newPool(new(atomic.Int64), time.Hour)
 			p.shards = make([]shard, shards)
 			p.limit(1000, most)
 			for range 100 {

@@ -26,6 +26,9 @@ type Options struct {
 	HeadBytes int
 	// IdleTimeout closes connections that have been idle for longer. Default: 60s
 	IdleTimeout time.Duration
+	// MaxAge is how long a connection is used again after it was made, so that
+	// upstreams behind a name or a balancer that changes get their share. Default: 1h
+	MaxAge time.Duration
 }
 
 // Registry owns what outlives a configuration: endpoints with their connections,
@@ -70,6 +73,9 @@ func NewRegistry(o Options) *Registry {
 	}
 	if r.opts.IdleTimeout <= 0 {
 		r.opts.IdleTimeout = time.Minute
+	}
+	if r.opts.MaxAge <= 0 {
+		r.opts.MaxAge = time.Hour
 	}
 	return r
 }

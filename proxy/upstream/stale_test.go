@@ -7,6 +7,8 @@ import (
 	"io"
 	"math/rand/v2"
 	"net"
+	"net/http"
+	"net/http/httptest"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -209,4 +211,31 @@ func TestIdleConnectionsAreEvictedByAge(t *testing.T) {
 	}
 	fetch(t, e, get("/"))
 	eventually(t, "the idle connection is gone", func() bool { return e.pool.open.Load() == 0 })
+}
+
+func TestOldConnectionsAreNotUsedAgain(t *testing.T) {
+	r := NewRegistry(Options{}) // not running: the clock is this test's
+	var made atomic.Int64
+	s := httptest.NewUnstartedServer(http.HandlerFunc(echo))
+	s.Config.ConnState = func(_ net.Conn, state http.ConnState) {
+		if state == http.StateNew {
+			made.Add(1)
+		}
+	}
+	s.Start()
+	defer s.Close()
+	e, err := use(t, r, conf.Service{}, s.URL).Pick(0, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, step := range []struct {
+		age  time.Duration
+		made int64
+	}{{0, 1}, {time.Hour, 1}, {time.Hour + 1, 1}, {time.Hour + 1, 2}} {
+		r.clock.Store(int64(step.age))
+		fetch(t, e, get("/"))
+		if made.Load() != step.made {
+			t.Errorf("at the age of %v: %d connections were made, want %d", step.age, made.Load(), step.made)
+		}
+	}
 }
