@@ -96,6 +96,41 @@ func TestNodesOnRealSocketsJoinTalkAndLeave(t *testing.T) {
 	}
 }
 
+func TestFactsReachTenNodesOnRealSocketsWithinASecond(t *testing.T) {
+	var nodes []*Node
+	for i := range 10 {
+		o := Options{Name: fmt.Sprint("gw-", i)}
+		if i > 0 {
+			o.Config.Join = []string{nodes[0].Addr().String()}
+		}
+		nodes = append(nodes, onLoopback(t, o))
+		run(t, nodes[i])
+	}
+	together(t, nodes...)
+	var took []time.Duration
+	for i := range 100 {
+		key := fmt.Sprint(i)
+		began := time.Now()
+		if err := nodes[i%10].Facts().Set("ban", key, nil, began.Add(time.Hour)); err != nil {
+			t.Fatal(err)
+		}
+		for _, n := range nodes {
+			for ok := false; !ok; _, ok = n.Facts().Get("ban", key) {
+				if time.Since(began) > 10*time.Second {
+					t.Fatalf("%s does not have fact %d", n.Name(), i)
+				}
+				time.Sleep(50 * time.Microsecond)
+			}
+		}
+		took = append(took, time.Since(began))
+	}
+	slices.Sort(took)
+	t.Logf("on all 10 nodes: p50 %v, p99 %v", took[50], took[99])
+	if took[99] >= time.Second {
+		t.Errorf("p99 is %v", took[99])
+	}
+}
+
 func TestATakenPortIsAnErrorThatSaysSo(t *testing.T) {
 	for _, network := range []string{"tcp", "udp"} {
 		other, err := Listen("127.0.0.1:0")

@@ -8,9 +8,9 @@ import (
 )
 
 // Topic is a named stream of messages between nodes. What one node sends, the
-// subscribers of the same topic on another receive: perhaps twice never, perhaps
-// late, perhaps in another order, perhaps not at all. Reliable messages and
-// broadcasts are repeated until they arrive or the receiver is given up.
+// subscribers of the same topic on another receive: never twice, perhaps late,
+// perhaps in another order, perhaps not at all. Reliable messages are tried three
+// times, broadcasts repeated by all who have heard them.
 type Topic struct {
 	n    *Node
 	name string
