@@ -46,12 +46,20 @@ type app struct {
 
 	adminSocket net.Listener
 	adminServer *http.Server
-	phases      []phase
+
+	line     *lineage
+	sockets  sockets
+	held     *limiter.Handover // under way; nil: none
+	upgrader *upgrader
+	past     *ledger       // of the predecessor
+	idle     time.Duration // how long idle connections may still send a request
+
+	phases []phase
 }
 
 // newApp builds the rooms for doc, from the ground up. It starts nothing.
-func newApp(doc *conf.Document, log *slog.Logger, level *slog.LevelVar) (*app, error) {
-	a := &app{started: time.Now(), log: log, level: level}
+func newApp(doc *conf.Document, log *slog.Logger, level *slog.LevelVar, line *lineage) (*app, error) {
+	a := &app{started: time.Now(), log: log, level: level, line: line, sockets: sockets{line.upgrades.Fds}, idle: stopIdle}
 
 	// Ground: what happened.
 	a.health = new(telemetry.Health)
@@ -61,11 +69,12 @@ func newApp(doc *conf.Document, log *slog.Logger, level *slog.LevelVar) (*app, e
 	}
 	var err error
 	a.access, err = telemetry.OpenAccessLog(telemetry.AccessLogOptions{
-		File:    doc.Logs.Access.File,
-		Keep:    doc.Logs.Access.Keep.Std(),
-		MaxSize: int64(doc.Logs.Access.MaxSize),
-		Node:    doc.Node.Name,
-		Logger:  log,
+		File:       doc.Logs.Access.File,
+		Keep:       doc.Logs.Access.Keep.Std(),
+		MaxSize:    int64(doc.Logs.Access.MaxSize),
+		Node:       doc.Node.Name,
+		Generation: line.generation,
+		Logger:     log,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("open access log: %w", err)
@@ -85,8 +94,11 @@ func newApp(doc *conf.Document, log *slog.Logger, level *slog.LevelVar) (*app, e
 		Limiter: a.limits, Keys: a.keys, Upstreams: a.upstreams,
 		Metrics: a.metrics, AccessLog: a.access, Health: a.health, Log: log,
 	})
-	a.listeners = proxy.NewListeners(a.gateway, proxy.Sockets{Listen: listen, TLS: a.certs.config}, log)
+	a.listeners = proxy.NewListeners(a.gateway, proxy.Sockets{Listen: a.sockets.listen, TLS: a.certs.config}, log)
 	a.reloader = &reloader{path: doc.File(), log: log, apply: a.apply, inForce: doc}
+	a.upgrader = newUpgrader(a, ledgerFile(doc))
+	line.again = a.upgrader.request
+	line.takeEarly(a.parts(), log)
 	a.collect()
 
 	a.phases = []phase{
@@ -96,8 +108,10 @@ func newApp(doc *conf.Document, log *slog.Logger, level *slog.LevelVar) (*app, e
 		a.background("upstreams", a.upstreams.Run, time.Second),
 		a.background("certificates", a.certs.Run, time.Second),
 		{"admin", a.startAdmin, a.stopAdmin, 2 * time.Second},
-		{"proxy", a.startProxy, a.drain, doc.Node.DrainTimeout.Std() + 2*time.Second},
+		a.background("predecessor", func(ctx context.Context) error { return line.attend(ctx, a.limits.Answer, log) }, time.Second),
+		{"proxy", a.startProxy, a.drain, doc.Node.DrainTimeout.Std() + drainMargin},
 		a.background("configuration", a.reloader.Run, time.Second),
+		a.background("upgrades", a.upgrader.Run, time.Second),
 	}
 	return a, nil
 }
@@ -152,35 +166,96 @@ func (a *app) needRestart(doc *conf.Document) (warnings conf.Problems) {
 // keep a node down.
 const keyWait = 5 * time.Second
 
+// startProxy makes this process serve: when it can do everything else, it takes
+// the place of its predecessor, if there is one, and then begins to accept.
 func (a *app) startProxy(ctx context.Context) error {
-	if problems := a.apply(a.reloader.inForce); problems.Err() != nil {
+	doc := a.reloader.inForce
+	revision, problems := a.gateway.Compile(doc)
+	if problems.Err() != nil {
 		return problems.Err()
 	}
+	prepared, problems := a.listeners.Prepare(doc)
+	if problems.Err() != nil {
+		return problems.Err()
+	}
+	a.gateway.Apply(revision)
 	wait, cancel := context.WithTimeout(ctx, keyWait)
 	defer cancel()
 	if err := a.keys.AwaitKeys(wait); err != nil {
 		a.log.Warn("not every issuer's keys are there yet; their tokens are refused until then", telemetry.KeyError, err)
 	}
 	a.health.Set("starting", nil)
+	if err := a.takePlace(ctx); err != nil {
+		prepared.Close()
+		return err
+	}
+	a.listeners.Commit(prepared)
+	a.upgrader.begin(a.past)
 	return nil
 }
 
+// takePlace takes over from the predecessor, once this process is healthy.
+func (a *app) takePlace(ctx context.Context) (err error) {
+	if a.line.wire == nil {
+		return a.line.upgrades.Ready()
+	}
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for said := false; ; { // the predecessor bounds this, by node.upgrade_timeout
+		ready, reasons := a.health.Ready()
+		if ready {
+			break
+		}
+		if !said {
+			said = true
+			a.log.Info("taking over has to wait for health", telemetry.KeyReason, fmt.Sprint(reasons))
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	if a.past, err = a.line.takeOver(a.parts(), a.log); err != nil {
+		return err
+	}
+	close(a.line.taken)
+	pid := pidFile(a.reloader.inForce)
+	if err := writePID(pid); err != nil {
+		a.log.Warn("pid file not written", telemetry.KeyFile, pid, telemetry.KeyError, err)
+	}
+	a.serveAdmin()
+	return nil
+}
+
+// Times of a drain.
+const (
+	// stopIdle and upgradeIdle are how long connections that wait for a request are
+	// left to send one, at most half of node.drain_timeout. With a successor, a
+	// client that comes late loses nothing by being asked to come again.
+	stopIdle    = time.Second
+	upgradeIdle = 5 * time.Second
+	// drainMargin is what streams have, after node.drain_timeout, to end in the way
+	// of their protocol.
+	drainMargin = 2 * time.Second
+)
+
 // drain stops taking traffic and lets what is under way finish.
 func (a *app) drain(ctx context.Context) error {
-	a.health.Set("draining", errors.New("this node is stopping"))
-	limit, cancel := context.WithTimeout(ctx, a.reloader.inForce.Node.DrainTimeout.Std())
+	limit := a.reloader.inForce.Node.DrainTimeout.Std()
+	end := time.AfterFunc(limit, a.gateway.EndStreams)
+	defer end.Stop()
+	ctx, cancel := context.WithTimeout(ctx, limit+drainMargin*3/4)
 	defer cancel()
-	go func() { // tunnels end by themselves or when the time is up
-		<-limit.Done()
-		a.gateway.CloseTunnels()
-	}()
-	return a.listeners.Shutdown(limit)
+	err := a.listeners.Drain(ctx, min(a.idle, limit/2))
+	a.gateway.AwaitStreams(ctx)
+	return err
 }
 
 func (a *app) startAdmin(context.Context) error {
 	a.health.Set("starting", errors.New("the node is starting"))
 	doc := a.reloader.inForce
-	socket, err := listen("tcp", doc.Admin.Address)
+	socket, err := a.sockets.listen("tcp", doc.Admin.Address)
 	if err != nil {
 		return fmt.Errorf("%s: %w", doc.Pos("admin.address"), err)
 	}
@@ -194,15 +269,22 @@ func (a *app) startAdmin(context.Context) error {
 		MaxHeaderBytes:    32 << 10,
 		ErrorLog:          slog.NewLogLogger(a.log.Handler(), slog.LevelDebug),
 	}
-	go func() {
-		if err := a.adminServer.Serve(socket); !errors.Is(err, http.ErrServerClosed) {
-			a.log.Error("admin listener failed", telemetry.KeyError, err)
-		}
-	}()
+	if a.line.wire == nil { // else the predecessor still answers
+		a.serveAdmin()
+	}
 	return nil
 }
 
+func (a *app) serveAdmin() {
+	go func() {
+		if err := a.adminServer.Serve(a.adminSocket); !errors.Is(err, http.ErrServerClosed) {
+			a.log.Error("admin listener failed", telemetry.KeyError, err)
+		}
+	}()
+}
+
 func (a *app) stopAdmin(ctx context.Context) error {
+	defer a.adminSocket.Close() // when it was never served
 	if err := a.adminServer.Shutdown(ctx); err != nil {
 		return a.adminServer.Close()
 	}

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"net"
 	"syscall"
+
+	"github.com/cloudflare/tableflip"
 )
 
 // socket is a listening TCP socket that can be duplicated, so that a new server
@@ -25,9 +27,36 @@ func (s socket) Duplicate() (net.Listener, error) {
 	return socket{l.(*net.TCPListener)}, nil
 }
 
+// Unlisten makes the kernel refuse connections, whoever else holds the socket:
+// tableflip keeps a duplicate of every socket it has been told of, and has no way
+// to forget one. Where the kernel cannot do this (it can on Linux), connections to
+// the address wait until the next upgrade closes the duplicate.
+func (s socket) Unlisten() {
+	raw, err := s.SyscallConn()
+	if err != nil {
+		return // closed already
+	}
+	_ = raw.Control(func(fd uintptr) { _ = syscall.Shutdown(int(fd), syscall.SHUT_RDWR) })
+}
+
+// sockets opens listening sockets, or takes over the predecessor's.
+type sockets struct{ fds *tableflip.Fds }
+
 // listen opens a TCP socket. The error says what to do when that is known.
-func listen(network, address string) (net.Listener, error) {
-	l, err := net.Listen(network, address)
+func (s sockets) listen(network, address string) (net.Listener, error) {
+	// The same address may be spelt in two ways before and after an upgrade.
+	key := address
+	if host, port, err := net.SplitHostPort(address); err == nil && (host == "" || host == "[::]") {
+		key = net.JoinHostPort("::", port)
+	}
+	l, err := s.fds.Listener(network, key)
+	if err != nil {
+		return nil, err
+	}
+	if l != nil {
+		return socket{l.(*net.TCPListener)}, nil
+	}
+	l, err = net.Listen(network, address)
 	switch {
 	case errors.Is(err, syscall.EADDRINUSE):
 		return nil, fmt.Errorf("%s is in use by another process; stop it or choose another address", address)
@@ -36,5 +65,10 @@ func listen(network, address string) (net.Listener, error) {
 	case err != nil:
 		return nil, err
 	}
-	return socket{l.(*net.TCPListener)}, nil
+	tcp := l.(*net.TCPListener)
+	if err := s.fds.AddListener(network, key, tcp); err != nil {
+		tcp.Close()
+		return nil, err
+	}
+	return socket{tcp}, nil
 }

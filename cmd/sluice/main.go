@@ -55,14 +55,15 @@ your services. One YAML file says what is where:
   sluice demo                       a whole set-up on this machine, to try it
   sluice check sluice.yaml          say all that is wrong with a configuration
   sluice serve --config sluice.yaml run the gateway
-  sluice reload                     apply the changed configuration at once`,
+  sluice reload                     apply the changed configuration at once
+  sluice upgrade                    put a new binary in place of the running one`,
 		SilenceErrors: true,
 		SilenceUsage:  true,
 		Args:          noArgs,
 		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
-	root.AddCommand(newServe(), newDemo(), newCheck(), newReload(), newVersion())
+	root.AddCommand(newServe(), newDemo(), newCheck(), newReload(), newUpgrade(), newVersion())
 	return root
 }
 

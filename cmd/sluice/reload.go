@@ -28,10 +28,25 @@ type reloader struct {
 	log   *slog.Logger
 	apply func(*conf.Document) conf.Problems // errors: nothing was applied
 
-	mu      sync.Mutex // one reload at a time; guards the fields below
-	inForce *conf.Document
-	failed  bool
-	at      time.Time
+	paused sync.Mutex // held while a successor starts, which reads the file itself
+
+	mu       sync.Mutex // one reload at a time; guards the fields below
+	inForce  *conf.Document
+	failed   bool
+	at       time.Time
+	replaced bool // a successor follows the file
+}
+
+// pause keeps the configuration as it is until the result is called; with true it
+// stays so, because another process serves.
+func (r *reloader) pause() (resume func(replaced bool)) {
+	r.paused.Lock()
+	return func(replaced bool) {
+		r.mu.Lock()
+		r.replaced = replaced
+		r.mu.Unlock()
+		r.paused.Unlock()
+	}
 }
 
 // settle is how long a file must rest before it is read: editors write in
@@ -45,8 +60,13 @@ const poll = 5 * time.Second
 // Reload applies the file on disk. The second result is false when it was
 // refused.
 func (r *reloader) Reload(context.Context) (admin.Reloaded, bool) {
+	r.paused.Lock()
+	defer r.paused.Unlock()
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if r.replaced {
+		return admin.Reloaded{Hash: r.inForce.Hash(), Problems: conf.Problems{{Message: "an upgrade has replaced this process; ask again"}}}, false
+	}
 	doc, problems := conf.Load(r.path)
 	if problems.Err() == nil && doc.Hash() == r.inForce.Hash() {
 		r.failed = false
@@ -94,6 +114,7 @@ func (r *reloader) Run(ctx context.Context) error {
 		r.log.Warn("configuration is polled, for it cannot be watched", telemetry.KeyFile, r.path, telemetry.KeyError, err)
 	}
 	seen, gone := contentOf(r.path), false
+	r.Reload(ctx) // it may have changed between the start and now
 	ticker := time.NewTicker(poll)
 	defer ticker.Stop()
 	rest := time.NewTimer(settle)

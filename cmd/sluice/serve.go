@@ -2,21 +2,24 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"os"
 	"os/signal"
-	"path/filepath"
-	"strconv"
 	"syscall"
+	"time"
 
 	"github.com/spf13/cobra"
 
+	"sluice/conf"
 	"sluice/telemetry"
 )
 
 func newServe() *cobra.Command {
 	var path string
+	var withStdin bool
 	cmd := &cobra.Command{
 		Use:   "serve",
 		Short: "Run the gateway",
@@ -24,20 +27,43 @@ func newServe() *cobra.Command {
 whenever the file changes; a file with errors is refused and the one in force stays.
 
 Signals: TERM and INT stop taking requests, let those under way finish (at most
-node.drain_timeout) and exit; a second INT exits at once. HUP applies the
-configuration on disk.`,
+node.drain_timeout) and exit; a second INT exits at once. HUP replaces the process by
+one of the binary and the configuration on disk, without losing a request; see
+sluice upgrade, which says what came of it.`,
 		Example: "  sluice serve --config /etc/sluice/sluice.yaml",
 		Args:    noArgs,
-		RunE:    func(cmd *cobra.Command, _ []string) error { return serve(cmd.Context(), path) },
+		RunE:    func(cmd *cobra.Command, _ []string) error { return serve(cmd.Context(), path, withStdin) },
 	}
 	configFlag(cmd, &path)
+	cmd.Flags().BoolVar(&withStdin, "stop-with-stdin", false, "stop when standard input ends, as by TERM")
+	if err := cmd.Flags().MarkHidden("stop-with-stdin"); err != nil {
+		panic("BUG: " + err.Error())
+	}
 	return cmd
 }
 
-func serve(ctx context.Context, path string) error {
-	doc, err := loadOrExplain(path)
+// defaultUpgradeTimeout holds when the configuration cannot be read, in a process
+// that will not come to upgrade.
+const defaultUpgradeTimeout = 30 * time.Second
+
+func serve(ctx context.Context, path string, withStdin bool) error {
+	doc, problems := conf.Load(path)
+	timeout := defaultUpgradeTimeout
+	if doc != nil && problems.Err() == nil {
+		timeout = doc.Node.UpgradeTimeout.Std()
+	}
+	line, err := joinLine(timeout)
 	if err != nil {
 		return err
+	}
+	if len(problems) > 0 {
+		if err := explain(os.Stderr, path, problems); err != nil {
+			return line.fail(err)
+		}
+	}
+	if err := problems.Err(); err != nil {
+		line.fail(fmt.Errorf("the configuration has errors: %w", err)) //nolint:errcheck // explained above
+		return errReported
 	}
 	level := new(slog.LevelVar)
 	level.Set(logLevel(doc.Logs.Level))
@@ -47,42 +73,94 @@ func serve(ctx context.Context, path string) error {
 	signal.Ignore(syscall.SIGPIPE)
 	tuneMemory(log)
 
-	a, err := newApp(doc, log, level)
+	a, err := newApp(doc, log, level, line)
 	if err != nil {
-		return err
+		return line.fail(err)
 	}
 	signals := make(chan os.Signal, 4)
 	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP)
 	defer signal.Stop(signals)
 	if err := startAll(ctx, a.phases); err != nil {
-		return err
+		return line.fail(err)
 	}
-	pidFile := filepath.Join(doc.Node.DataDir, "sluice.pid")
-	if err := writePID(pidFile); err != nil {
-		log.Warn("pid file not written", telemetry.KeyFile, pidFile, telemetry.KeyError, err)
-	}
-	defer os.Remove(pidFile)
-	log.Info("ready", telemetry.KeyNode, doc.Node.Name, telemetry.KeyVersion, version, telemetry.KeyHash, doc.Hash(), "admin", a.adminSocket.Addr().String())
-
-	for stopping := false; !stopping; {
-		select {
-		case <-ctx.Done():
-			stopping = true
-		case s := <-signals:
-			switch s {
-			case syscall.SIGHUP:
-				a.reloader.Reload(ctx)
-			default:
-				log.Info("stopping: requests under way may finish", telemetry.KeySignal, s.String())
-				stopping = true
-			}
+	pid := pidFile(doc)
+	if line.wire == nil { // else it was written when the place was taken
+		if err := writePID(pid); err != nil {
+			log.Warn("pid file not written", telemetry.KeyFile, pid, telemetry.KeyError, err)
 		}
 	}
-	return a.stop(signals)
+	defer removePID(pid)
+	notifyReady(log, line.generation)
+	log.Info("ready", telemetry.KeyNode, doc.Node.Name, telemetry.KeyVersion, version, telemetry.KeyHash, doc.Hash(),
+		telemetry.KeyGeneration, line.generation, "admin", a.adminSocket.Addr().String())
+	return a.live(ctx, signals, withStdin)
 }
 
-// stop runs the phases backwards; a second interrupt does not wait for them.
+// live serves until the process is told to stop or has been replaced, and then
+// drains.
+func (a *app) live(ctx context.Context, signals <-chan os.Signal, withStdin bool) error {
+	var stdin <-chan struct{}
+	if withStdin {
+		stdin = endOf(os.Stdin)
+	}
+	for {
+		select {
+		case <-ctx.Done():
+			return a.stop(signals)
+		case <-stdin:
+			a.log.Info("stopping: standard input has ended")
+			return a.stop(signals)
+		case s := <-a.upgrader.replaced:
+			return a.leave(signals, s)
+		case s := <-signals:
+			if s == syscall.SIGHUP {
+				a.upgrader.request()
+				continue
+			}
+			a.log.Info("stopping: requests under way may finish", telemetry.KeySignal, s.String())
+			return a.stop(signals)
+		}
+	}
+}
+
+// endOf returns a channel that is closed when nothing more can be read from f.
+func endOf(f *os.File) <-chan struct{} {
+	end := make(chan struct{})
+	go func() { // for as long as the process
+		defer close(end)
+		_, _ = io.Copy(io.Discard, f) // an error is an end too
+	}()
+	return end
+}
+
+// stop ends the process's service for good.
 func (a *app) stop(signals <-chan os.Signal) error {
+	notify(a.log, "STOPPING=1\nSTATUS=draining\n")
+	a.health.Set("draining", errors.New("this node is stopping"))
+	a.line.upgrades.Stop() // a successor that is starting has come for nothing
+	return a.wind(signals, 1)
+}
+
+// leave ends what this process still has, after a successor took its place.
+func (a *app) leave(signals <-chan os.Signal, s *succession) error {
+	a.log.Info("replaced: requests under way may finish", "successor", s.next.PID,
+		telemetry.KeyGeneration, a.line.generation+1, telemetry.KeyVersion, s.next.Version)
+	a.health.Set("draining", fmt.Errorf("process %d has taken over", s.next.PID))
+	a.idle = upgradeIdle
+	ctx, cancel := context.WithCancel(context.Background())
+	reports := goRun(func(context.Context) error { s.report(ctx); return nil })
+	// The admin address is the successor's from here on.
+	go a.adminServer.Shutdown(ctx) //nolint:errcheck // stopAdmin does it again and says so
+	err := a.wind(signals, 2)
+	cancel()
+	<-reports.done
+	s.wire.conn.Close()
+	return err
+}
+
+// wind runs the phases backwards, and does not wait for them after so many
+// interrupts.
+func (a *app) wind(signals <-chan os.Signal, interrupts int) error {
 	done := make(chan error, 1)
 	go func() { done <- stopAll(a.phases, a.log) }()
 	for {
@@ -90,20 +168,17 @@ func (a *app) stop(signals <-chan os.Signal) error {
 		case err := <-done:
 			return err
 		case s := <-signals:
-			if s == syscall.SIGINT {
+			switch s {
+			case syscall.SIGINT:
+				if interrupts--; interrupts > 0 {
+					continue
+				}
 				return fmt.Errorf("stopped at once by a second interrupt; requests under way were cut off")
+			case syscall.SIGHUP:
+				a.upgrader.request()
 			}
 		}
 	}
-}
-
-// writePID replaces path as a whole, so that no reader sees half a number.
-func writePID(path string) error {
-	tmp := path + ".new"
-	if err := os.WriteFile(tmp, []byte(strconv.Itoa(os.Getpid())+"\n"), 0o644); err != nil {
-		return err
-	}
-	return os.Rename(tmp, path)
 }
 
 // logLevel is the level that a word of logs.level means.

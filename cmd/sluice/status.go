@@ -1,6 +1,7 @@
 package main
 
 import (
+	"strconv"
 	"time"
 
 	"sluice/auth"
@@ -61,7 +62,14 @@ func (a *app) collectTraffic(emit telemetry.Emit) {
 	for address, n := range a.listeners.Connections() {
 		emit("sluice_connections", float64(n), address, "tcp")
 	}
-	emit("sluice_streams", float64(a.gateway.Tunnels()), "tunnel", "0")
+	own := strconv.Itoa(a.line.generation)
+	for kind, n := range a.gateway.Streams() {
+		emit("sluice_streams", float64(n), kind, own)
+	}
+	former := strconv.Itoa(a.line.generation - 1)
+	for kind, n := range a.line.predecessorStreams() {
+		emit("sluice_streams", float64(n), kind, former)
+	}
 }
 
 // status is what GET /api/v1/status answers.
@@ -77,7 +85,17 @@ type status struct {
 	Services  []upstream.ServiceStatus `json:"services"`
 	Issuers   []auth.IssuerStats       `json:"issuers"`
 	Limits    limiter.Stats            `json:"limits"`
-	Tunnels   int                      `json:"tunnels"`
+	Streams   map[string]int           `json:"streams"`
+
+	Generation  int           `json:"generation"`
+	Predecessor *formerStatus `json:"predecessor,omitempty"` // while it drains
+}
+
+// formerStatus is the process that this one replaced.
+type formerStatus struct {
+	PID     int            `json:"pid"`
+	Version string         `json:"version"`
+	Streams map[string]int `json:"streams"`
 }
 
 // configStatus says which configuration is in force.
@@ -90,7 +108,12 @@ type configStatus struct {
 func (a *app) status() any {
 	doc, failed := a.reloader.document()
 	ready, reasons := a.health.Ready()
+	var former *formerStatus
+	if a.line.predecessorDrains() {
+		former = &formerStatus{a.line.predecessor.PID, a.line.predecessor.Version, a.line.predecessorStreams()}
+	}
 	return status{
+		Generation: a.line.generation, Predecessor: former,
 		Node: doc.Node.Name, Build: readBuildInfo(), Started: a.started, Uptime: time.Since(a.started).Round(time.Second).String(),
 		Config: configStatus{doc.File(), doc.Hash(), !failed},
 		Ready:  ready, Reasons: reasons,
@@ -98,6 +121,6 @@ func (a *app) status() any {
 		Services:  a.upstreams.Snapshot(),
 		Issuers:   a.gateway.AuthStats().Issuers,
 		Limits:    a.limits.Stats(),
-		Tunnels:   a.gateway.Tunnels(),
+		Streams:   a.gateway.Streams(),
 	}
 }
