@@ -74,17 +74,33 @@ func (p Problem) headline() string {
 	return p.Path + ": " + p.Message
 }
 
+// flatProblem is the JSON form of a Problem.
+type flatProblem struct {
+	File     string `json:"file"`
+	Line     int    `json:"line,omitempty"`
+	Column   int    `json:"column,omitempty"`
+	Path     string `json:"path,omitempty"`
+	Severity string `json:"severity"`
+	Message  string `json:"message"`
+	Hint     string `json:"hint,omitempty"`
+}
+
 // MarshalJSON gives a flat object for editors and scripts.
 func (p Problem) MarshalJSON() ([]byte, error) {
-	return json.Marshal(struct {
-		File     string `json:"file"`
-		Line     int    `json:"line,omitempty"`
-		Column   int    `json:"column,omitempty"`
-		Path     string `json:"path,omitempty"`
-		Severity string `json:"severity"`
-		Message  string `json:"message"`
-		Hint     string `json:"hint,omitempty"`
-	}{p.Position.File, p.Position.Line, p.Position.Column, p.Path, p.Severity.String(), p.Message, p.Hint})
+	return json.Marshal(flatProblem{p.Position.File, p.Position.Line, p.Position.Column, p.Path, p.Severity.String(), p.Message, p.Hint})
+}
+
+// UnmarshalJSON reads what MarshalJSON wrote.
+func (p *Problem) UnmarshalJSON(data []byte) error {
+	var f flatProblem
+	if err := json.Unmarshal(data, &f); err != nil {
+		return err
+	}
+	*p = Problem{Position: Position{f.File, f.Line, f.Column}, Path: f.Path, Message: f.Message, Hint: f.Hint}
+	if f.Severity == SeverityWarning.String() {
+		p.Severity = SeverityWarning
+	}
+	return nil
 }
 
 // Problems are all that is wrong with a document, in the order of the file.

@@ -143,6 +143,18 @@ func TestReloadsLoseNothing(t *testing.T) {
 			t.Error("the metrics do not show the refused configuration")
 		}
 	})
+	t.Run("what needs a restart is said", func(t *testing.T) {
+		g.WriteConfig(t, strings.Replace(publicConfig, "node: {", "node: {name: renamed, ", 1), map[string]any{"More": ""})
+		out, code := sluice(t, "reload", "-c", g.Config)
+		if code != 0 {
+			t.Errorf("exit %d: %s", code, out)
+		}
+		g.WaitOutput(`node.name.*next start`, 10*time.Second)
+		g.WriteConfig(t, publicConfig, nil)
+		if out, code := sluice(t, "reload", "-c", g.Config); code != 0 {
+			t.Errorf("exit %d: %s", code, out)
+		}
+	})
 	t.Run("listeners come and go", func(t *testing.T) {
 		second := testkit.FreeAddr(t)
 		both := strings.Replace(publicConfig, "listeners: [", "listeners: [{address: \""+second+"\"}, ", 1)
