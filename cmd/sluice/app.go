@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"time"
 
@@ -43,6 +44,7 @@ type app struct {
 	listeners *proxy.Listeners
 	certs     *certStore
 	reloader  *reloader
+	gossip    *gossip
 
 	adminSocket net.Listener
 	adminServer *http.Server
@@ -96,6 +98,7 @@ func newApp(doc *conf.Document, log *slog.Logger, level *slog.LevelVar, line *li
 	})
 	a.listeners = proxy.NewListeners(a.gateway, proxy.Sockets{Listen: a.sockets.listen, TLS: a.certs.config}, log)
 	a.reloader = &reloader{path: doc.File(), log: log, apply: a.apply, inForce: doc}
+	a.gossip = newGossip(doc, line, log)
 	a.upgrader = newUpgrader(a, ledgerFile(doc))
 	line.again = a.upgrader.request
 	line.takeEarly(a.parts(), log)
@@ -107,6 +110,7 @@ func newApp(doc *conf.Document, log *slog.Logger, level *slog.LevelVar, line *li
 		a.background("keys", a.keys.Run, time.Second),
 		a.background("upstreams", a.upstreams.Run, time.Second),
 		a.background("certificates", a.certs.Run, time.Second),
+		{"cluster", func(context.Context) error { return a.gossip.bind() }, a.gossip.stop, 6 * time.Second},
 		{"admin", a.startAdmin, a.stopAdmin, 2 * time.Second},
 		a.background("predecessor", func(ctx context.Context) error { return line.attend(ctx, a.limits.Answer, log) }, time.Second),
 		{"proxy", a.startProxy, a.drain, doc.Node.DrainTimeout.Std() + drainMargin},
@@ -151,6 +155,8 @@ func (a *app) needRestart(doc *conf.Document) (warnings conf.Problems) {
 		"admin.address": was.Admin.Address == doc.Admin.Address,
 		"admin.token":   was.Admin.Token == doc.Admin.Token,
 		"logs.access":   was.Logs.Access == doc.Logs.Access,
+		"cluster":       reflect.DeepEqual(was.Cluster, doc.Cluster),
+		"redis":         reflect.DeepEqual(was.Redis, doc.Redis),
 	} {
 		if !same {
 			warnings = append(warnings, conf.Problem{Position: doc.Pos(path), Path: path, Severity: conf.SeverityWarning,
@@ -186,6 +192,10 @@ func (a *app) startProxy(ctx context.Context) error {
 	}
 	a.health.Set("starting", nil)
 	if err := a.takePlace(ctx); err != nil {
+		prepared.Close()
+		return err
+	}
+	if err := a.gossip.join(nil); err != nil {
 		prepared.Close()
 		return err
 	}
@@ -263,7 +273,7 @@ func (a *app) startAdmin(context.Context) error {
 	a.adminServer = &http.Server{
 		Handler: admin.New(admin.Deps{
 			Token: a.token, Metrics: a.metrics, Health: a.health, Log: a.log,
-			Status: a.status, Config: a.effective, Reload: a.reloader.Reload,
+			Status: a.status, Config: a.effective, Reload: a.reloader.Reload, Cluster: a.gossip,
 		}),
 		ReadHeaderTimeout: 5 * time.Second,
 		MaxHeaderBytes:    32 << 10,

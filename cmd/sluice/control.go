@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -39,7 +40,7 @@ func reload(ctx context.Context, w io.Writer, path string) error {
 		return err
 	}
 	var outcome admin.Reloaded
-	status, err := callAdmin(ctx, doc, http.MethodPost, "/api/v1/config:reload", &outcome)
+	status, err := callAdmin(ctx, doc, http.MethodPost, "/api/v1/config:reload", nil, &outcome)
 	if err != nil {
 		return err
 	}
@@ -60,14 +61,14 @@ func reload(ctx context.Context, w io.Writer, path string) error {
 }
 
 // callAdmin asks the admin listener of the gateway that doc configures.
-func callAdmin(ctx context.Context, doc *conf.Document, method, path string, answer any) (status int, err error) {
+func callAdmin(ctx context.Context, doc *conf.Document, method, path string, content io.Reader, answer any) (status int, err error) {
 	token, err := knownToken(doc)
 	if err != nil {
 		return 0, err
 	}
 	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
 	defer cancel()
-	r, err := http.NewRequestWithContext(ctx, method, "http://"+reachable(doc.Admin.Address)+path, nil)
+	r, err := http.NewRequestWithContext(ctx, method, "http://"+reachable(doc.Admin.Address)+path, content)
 	if err != nil {
 		return 0, err
 	}
@@ -86,6 +87,10 @@ func callAdmin(ctx context.Context, doc *conf.Document, method, path string, ans
 		return resp.StatusCode, json.Unmarshal(body, answer)
 	case http.StatusUnauthorized:
 		return 0, fmt.Errorf("the gateway on %s refused the operator's token: it runs with another admin.token or data directory", doc.Admin.Address)
+	}
+	var refused struct{ Detail string }
+	if json.Unmarshal(body, &refused) == nil && refused.Detail != "" {
+		return 0, errors.New(refused.Detail)
 	}
 	return 0, fmt.Errorf("the gateway on %s answered %s: %s", doc.Admin.Address, resp.Status, body)
 }

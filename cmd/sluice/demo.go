@@ -13,7 +13,6 @@ import (
 	"os/exec"
 	"os/signal"
 	"path/filepath"
-	"runtime"
 	"strconv"
 	"strings"
 	"syscall"
@@ -116,7 +115,7 @@ func (d *demo) run(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("make the issuer: %w", err)
 	}
-	failed := make(chan error, 3)
+	failed := make(chan error, 3) // one for each part
 	for port, handler := range map[int]http.Handler{d.Ports.Issuer: tokens, d.Ports.Upstream: http.HandlerFunc(echo)} {
 		stop, err := d.serve(port, handler, failed)
 		if err != nil {
@@ -214,21 +213,27 @@ routes:
 logs: {access: {file: "{{.Dir}}/access.log"}}
 `))
 
-// child is the gateway's process.
+// child is the gateway: a process and, after upgrades, those that took over from
+// it. They all have one end of a socket as their standard input; the demo holds the
+// other. So the gateway notices the end of the demo, however that comes, and the
+// demo the end of the last process, whichever that is.
 type child struct {
-	cmd  *exec.Cmd
-	done chan struct{}
+	life    *net.UnixConn
+	ended   chan struct{} // the last process has
+	pidFile string        // of the one that serves
 }
 
-// stop ends the process as its operator would, and by force if it does not end.
+// stop ends the gateway as its operator would, and by force if it does not end.
 func (c *child) stop() {
-	c.cmd.Process.Signal(syscall.SIGTERM) //nolint:errcheck // it may have ended
+	c.life.CloseWrite() //nolint:errcheck // it may have ended
 	select {
-	case <-c.done:
+	case <-c.ended:
 	case <-time.After(10 * time.Second):
-		c.cmd.Process.Kill() //nolint:errcheck // it may have ended
-		<-c.done
+		if pid, err := readPID(c.pidFile); err == nil {
+			syscall.Kill(pid, syscall.SIGKILL) //nolint:errcheck // it may have ended
+		}
 	}
+	c.life.Close()
 }
 
 // startGateway runs this binary as a gateway, in a process of its own, as in
@@ -256,29 +261,30 @@ func (d *demo) startGateway(failed chan<- error) (*child, error) {
 		return nil, err
 	}
 	defer log.Close()
-	cmd := exec.Command(self, "serve", "--config", path)
-	cmd.Stdout, cmd.Stderr = log, log
-	cmd.SysProcAttr = dieWithParent()
-	c := &child{cmd: cmd, done: make(chan struct{})}
-	started := make(chan error)
-	go func() {
-		// The kernel tells a child that its parent died when the thread that
-		// started it ends; so that thread stays, as long as the child does.
-		runtime.LockOSThread()
-		defer runtime.UnlockOSThread()
-		err := cmd.Start()
-		started <- err
-		if err != nil {
-			return
-		}
-		defer close(c.done)
-		if err := cmd.Wait(); err != nil {
-			failed <- fmt.Errorf("the gateway ended (%w); its log is %s", err, log.Name())
-		}
-	}()
-	if err := <-started; err != nil {
+	life, theirs, err := socketPair()
+	if err != nil {
+		return nil, err
+	}
+	defer theirs.Close()
+	cmd := exec.Command(self, "serve", "--config", path, "--stop-with-stdin")
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = theirs, log, log
+	cmd.SysProcAttr = apart()
+	if err := cmd.Start(); err != nil {
+		life.conn.Close()
 		return nil, fmt.Errorf("start the gateway: %w", err)
 	}
+	c := &child{life: life.conn.(*net.UnixConn), ended: make(chan struct{}), pidFile: d.file("data/sluice.pid")}
+	first := make(chan error, 1)
+	go func() { first <- cmd.Wait() }()
+	go func() {
+		defer close(c.ended)
+		_, _ = io.Copy(io.Discard, c.life) // until no process has the other end
+		if err := <-first; err != nil {
+			failed <- fmt.Errorf("the gateway ended (%w); its log is %s", err, log.Name())
+			return
+		}
+		failed <- fmt.Errorf("the gateway ended; its log is %s", log.Name())
+	}()
 	return c, nil
 }
 

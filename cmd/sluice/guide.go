@@ -61,6 +61,6 @@ func (d *demo) guide(f *demoFile) {
 		fmt.Fprintf(&b, "\n%s%d. %s%s\n%s%s%s\n%s%s%s\n", bold, i+1, s.Title, reset, cyan, s.short, reset, dim, s.Expect, reset)
 	}
 	fmt.Fprintf(&b, "\n%sLook inside%s\n%scurl -s %s/metrics | grep ^sluice_\ntail -f %s%s\n", bold, reset, cyan, f.Admin, d.file("access.log"), reset)
-	fmt.Fprintf(&b, "%sedit %s and save: it is applied at once%s\n\nCtrl-C stops everything.\n", dim, d.file("sluice.yaml"), reset)
+	fmt.Fprintf(&b, "%sedit %s and save: it is applied at once; sluice upgrade -c with it replaces the process%s\n\nCtrl-C stops everything.\n", dim, d.file("sluice.yaml"), reset)
 	fmt.Fprint(d.out, b.String())
 }

@@ -212,8 +212,8 @@ type part struct {
 	leave func(ask func([]byte) ([]byte, error))
 }
 
-// parts are what this process takes over and hands over. Cluster membership and
-// bans join the list with their rooms.
+// parts are what this process takes over and hands over. Bans join the list with
+// their room.
 func (a *app) parts() []part {
 	whole := func(export func() []byte) func(func([]byte) error) error {
 		return func(send func([]byte) error) error { return send(export()) }
@@ -221,6 +221,7 @@ func (a *app) parts() []part {
 	return []part{
 		{name: "keys", early: true, give: whole(a.keys.Export), take: a.keys.Import},
 		{name: "upstreams", early: true, give: whole(a.upstreams.Export), take: a.upstreams.Import},
+		a.gossip.part(),
 		a.limitsPart(),
 	}
 }

@@ -19,6 +19,7 @@ func (a *app) collect() {
 	a.metrics.Collect(a.collectAuth)
 	a.metrics.Collect(a.collectTraffic)
 	a.metrics.Collect(a.certs.collect)
+	a.metrics.Collect(a.gossip.collect)
 }
 
 func (a *app) collectConfig(emit telemetry.Emit) {
