@@ -7,6 +7,9 @@
 //	GET  /api/v1/status            version, configuration, services       token
 //	GET  /api/v1/config            the configuration in force, as YAML    token
 //	POST /api/v1/config:reload     apply the file on disk                 token
+//	GET  /api/v1/cluster           members, clocks                        token
+//	GET  /api/v1/cluster/keys      gossip keys by fingerprint             token
+//	POST /api/v1/cluster/keys:VERB install, use or remove one             token
 //	GET  /debug/pprof/…            profiles of the process                token
 //
 // Invariants

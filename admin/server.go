@@ -32,6 +32,7 @@ type Deps struct {
 	Status  func() any                             // rendered as JSON; must not block
 	Config  func() []byte                          // the effective configuration, redacted
 	Reload  func(context.Context) (Reloaded, bool) // false: refused, the old one stays in force
+	Cluster Cluster
 	Log     *slog.Logger
 }
 
@@ -52,6 +53,11 @@ func New(deps Deps) *Server {
 	s.mux.Handle("GET /api/v1/status", s.operator(s.status))
 	s.mux.Handle("GET /api/v1/config", s.operator(s.config))
 	s.mux.Handle("POST /api/v1/config:reload", s.operator(s.reload))
+	s.mux.Handle("GET /api/v1/cluster", s.operator(s.cluster))
+	s.mux.Handle("GET /api/v1/cluster/keys", s.operator(s.clusterKeys))
+	for _, action := range []string{"install", "use", "remove"} {
+		s.mux.Handle("POST /api/v1/cluster/keys:"+action, s.operator(s.changeKeys(action)))
+	}
 	s.mux.Handle("GET /debug/pprof/", s.operator(pprof.Index))
 	s.mux.Handle("GET /debug/pprof/profile", s.operator(pprof.Profile))
 	s.mux.Handle("GET /debug/pprof/symbol", s.operator(pprof.Symbol))

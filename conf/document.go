@@ -18,7 +18,7 @@ type Document struct {
 	Admin     Admin              `yaml:"admin" doc:"The private listener: metrics, health, control."`
 	Store     *Store             `yaml:"store" doc:"The database of tenants, keys and policies." soon:"no database is opened"`
 	Redis     *Redis             `yaml:"redis" doc:"The authority that makes quotas exact across nodes." soon:"quotas are kept by this node alone"`
-	Cluster   *Cluster           `yaml:"cluster" doc:"Membership and gossip between nodes." soon:"this node joins no cluster"`
+	Cluster   *Cluster           `yaml:"cluster" doc:"Membership and gossip between nodes." soon:"nodes find each other, but each keeps quotas by itself"`
 	Auth      Auth               `yaml:"auth" doc:"Who may call: token issuers, API keys, the tenant header."`
 	Tiers     map[string]Limit   `yaml:"tiers" doc:"Quotas by tier name. Absent: standard, premium and enterprise at 1,000, 5,000 and 10,000 requests an hour."`
 	Limits    Limits             `yaml:"limits" doc:"Which limits hold for whom."`

@@ -35,7 +35,7 @@ with the one in force, and reload exits with 1.`,
 func reload(ctx context.Context, w io.Writer, path string) error {
 	// A file with errors still has to tell where the gateway listens, so its own
 	// check comes first and says what is wrong with line and column.
-	doc, err := loadOrExplain(path)
+	doc, err := loadToAsk(path)
 	if err != nil {
 		return err
 	}

@@ -45,7 +45,7 @@ happened, and upgrade says why and exits with 1.`,
 }
 
 func upgrade(ctx context.Context, w io.Writer, path string) error {
-	doc, err := loadOrExplain(path)
+	doc, err := loadToAsk(path)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "Nothing was changed: the running gateway goes on.")
 		return err

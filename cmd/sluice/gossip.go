@@ -1,0 +1,278 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"github.com/cloudflare/tableflip"
+
+	"sluice/admin"
+	"sluice/cluster"
+	"sluice/cluster/facts"
+	"sluice/conf"
+	"sluice/telemetry"
+)
+
+// gossip is this process's part in the cluster: nothing without a cluster
+// section, else a member from the moment that it serves until it drains. In an
+// upgrade the member passes from one process to the next: same name, same
+// sockets, and one reader of them at a time.
+type gossip struct {
+	conf *conf.Cluster // nil: alone
+	node conf.Node
+	line *lineage
+	fds  *tableflip.Fds
+	log  *slog.Logger
+
+	mu     sync.Mutex // guards the fields below
+	base   *cluster.Sockets
+	member *cluster.Node // nil: not now
+	run    *runner
+	given  []byte // what the successor was handed; nil: nothing
+}
+
+func newGossip(doc *conf.Document, line *lineage, log *slog.Logger) *gossip {
+	return &gossip{conf: doc.Cluster, node: doc.Node, line: line, fds: line.upgrades.Fds, log: log}
+}
+
+// bind takes over the predecessor's sockets, or opens them. Nothing reads them yet.
+func (g *gossip) bind() error {
+	if g.conf == nil {
+		return nil
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	tcp, err := g.fds.Listener("tcp", g.conf.Bind)
+	if err != nil {
+		return err
+	}
+	udp, err := g.fds.PacketConn("udp", g.conf.Bind)
+	if err != nil {
+		return err
+	}
+	if tcp != nil && udp != nil {
+		g.base = &cluster.Sockets{TCP: tcp, UDP: udp}
+		return nil
+	}
+	if g.base, err = cluster.Listen(g.conf.Bind); err != nil {
+		return err
+	}
+	return errors.Join(
+		g.fds.AddListener("tcp", g.conf.Bind, g.base.TCP.(*net.TCPListener)),
+		g.fds.AddPacketConn("udp", g.conf.Bind, g.base.UDP.(*net.UDPConn)))
+}
+
+// join makes this process a member, as its predecessor's successor when there is
+// something handed over. It does nothing when it is one.
+func (g *gossip) join(handover []byte) error {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.conf == nil || g.member != nil {
+		return nil
+	}
+	sockets, err := duplicate(g.base)
+	if err != nil {
+		return err
+	}
+	member, err := cluster.New(cluster.Options{
+		Name: g.node.Name, Config: *g.conf, Version: version, Generation: uint32(g.line.generation),
+		Sockets: sockets, Handover: handover, Logger: g.log,
+		Facts: facts.Options{Path: filepath.Join(g.node.DataDir, "facts.snap")},
+	})
+	if err != nil {
+		return fmt.Errorf("join the cluster: %w", err)
+	}
+	g.member, g.run, g.given = member, goRun(member.Run), nil
+	return nil
+}
+
+// duplicate gives a member descriptors of its own: it closes them when it ends,
+// and the sockets must outlive it.
+func duplicate(base *cluster.Sockets) (*cluster.Sockets, error) {
+	tcp, err := base.TCP.(*net.TCPListener).File()
+	if err != nil {
+		return nil, err
+	}
+	defer tcp.Close()
+	udp, err := base.UDP.(*net.UDPConn).File()
+	if err != nil {
+		return nil, err
+	}
+	defer udp.Close()
+	l, err := net.FileListener(tcp)
+	if err != nil {
+		return nil, err
+	}
+	p, err := net.FilePacketConn(udp)
+	if err != nil {
+		l.Close()
+		return nil, err
+	}
+	return &cluster.Sockets{TCP: l, UDP: p}, nil
+}
+
+// stop says goodbye and ends. After a handover there is nobody to say it for.
+func (g *gossip) stop(ctx context.Context) error {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.member == nil {
+		return nil
+	}
+	err := g.member.Leave(ctx)
+	err = errors.Join(err, g.run.stop(ctx))
+	g.member = nil
+	return err
+}
+
+// part is the member's in an upgrade.
+func (g *gossip) part() part {
+	return part{
+		name: "cluster",
+		give: func(send func([]byte) error) error {
+			g.mu.Lock()
+			defer g.mu.Unlock()
+			if g.member == nil {
+				return nil
+			}
+			state, err := g.member.Handover()
+			if err != nil {
+				return err
+			}
+			ended, cancel := context.WithTimeout(context.Background(), time.Second)
+			defer cancel()
+			if err := g.run.stop(ended); err != nil {
+				return err
+			}
+			g.member, g.given = nil, state
+			return send(state)
+		},
+		take: g.join,
+		resume: func() error {
+			g.mu.Lock()
+			state := g.given
+			g.mu.Unlock()
+			if state == nil {
+				return nil
+			}
+			return g.join(state)
+		},
+	}
+}
+
+// now returns the member, nil when this process is none.
+func (g *gossip) now() *cluster.Node {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.member
+}
+
+// errNoCluster is the answer to questions about a cluster that there is not.
+var errNoCluster = errors.New("this node is in no cluster: its configuration has no cluster section")
+
+// clusterStatus is what GET /api/v1/cluster answers.
+type clusterStatus struct {
+	Node    string            `json:"node"`
+	Address string            `json:"address"`
+	Members []memberStatus    `json:"members"`
+	Peers   []peerStatus      `json:"peers"`
+	Dropped map[string]uint64 `json:"dropped,omitempty"`
+	Facts   int               `json:"facts"`
+}
+
+type memberStatus struct {
+	Name       string    `json:"name"`
+	Address    string    `json:"address"`
+	State      string    `json:"state"`
+	Self       bool      `json:"self,omitempty"`
+	Since      time.Time `json:"since"`
+	Version    string    `json:"version"`
+	Generation uint32    `json:"generation"`
+}
+
+type peerStatus struct {
+	Name   string  `json:"name"`
+	SkewMS float64 `json:"skew_ms"`
+	RTTMS  float64 `json:"rtt_ms"`
+}
+
+// Status implements admin.Cluster.
+func (g *gossip) Status() (any, error) {
+	n := g.now()
+	if n == nil {
+		return nil, errNoCluster
+	}
+	stats := n.Stats()
+	s := clusterStatus{Node: n.Name(), Address: n.Addr().String(), Dropped: stats.Dropped, Facts: stats.Facts.Live, Members: []memberStatus{}, Peers: []peerStatus{}}
+	for _, m := range n.Members() {
+		s.Members = append(s.Members, memberStatus{m.Name, m.Address.String(), m.State.String(), m.Self, m.Since, m.Version, m.Generation})
+	}
+	for _, p := range stats.Peers {
+		s.Peers = append(s.Peers, peerStatus{p.Name, milliseconds(p.Skew), milliseconds(p.RTT)})
+	}
+	return s, nil
+}
+
+func milliseconds(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
+
+// keyStatus is one member's keys, by fingerprint.
+type keyStatus struct {
+	Name    string   `json:"name"`
+	Primary string   `json:"primary"`
+	Keys    []string `json:"keys"`
+	Error   string   `json:"error,omitempty"`
+}
+
+// Keys implements admin.Cluster.
+func (g *gossip) Keys(ctx context.Context, change admin.KeyChange) (any, error) {
+	n := g.now()
+	if n == nil {
+		return nil, errNoCluster
+	}
+	var list []cluster.KeyStatus
+	var err error
+	switch change.Action {
+	case "":
+		list = n.Keys(ctx)
+	case "install":
+		list, err = n.InstallKey(ctx, change.Secret)
+	case "use":
+		list, err = n.UseKey(ctx, change.Fingerprint)
+	case "remove":
+		list, err = n.RemoveKey(ctx, change.Fingerprint)
+	}
+	out := make([]keyStatus, len(list))
+	for i, k := range list {
+		out[i] = keyStatus{Name: k.Name, Primary: k.Primary, Keys: k.Keys}
+		if k.Err != nil {
+			out[i].Error = k.Err.Error()
+		}
+	}
+	return out, err
+}
+
+// collect reports the cluster to the metrics.
+func (g *gossip) collect(emit telemetry.Emit) {
+	n := g.now()
+	if n == nil {
+		return
+	}
+	s := n.Stats()
+	for _, state := range []cluster.State{cluster.Alive, cluster.Suspect, cluster.Dead, cluster.Left} {
+		emit("sluice_cluster_members", float64(s.Members[state]), state.String())
+	}
+	emit("sluice_gossip_bytes_total", float64(s.PacketBytesIn+s.StreamBytesIn), "in")
+	emit("sluice_gossip_bytes_total", float64(s.PacketBytesOut+s.StreamBytesOut), "out")
+	for reason, count := range s.Dropped {
+		emit("sluice_gossip_dropped_total", float64(count), reason)
+	}
+	emit("sluice_gossip_lag_seconds", s.Facts.LagMax.Seconds())
+	for _, p := range s.Peers {
+		emit("sluice_cluster_clock_skew_seconds", p.Skew.Seconds(), p.Name)
+	}
+}
