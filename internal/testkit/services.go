@@ -136,6 +136,12 @@ type Gateway struct {
 // they are there: Listen and Admin (addresses), Dir (a directory of the test).
 func StartGateway(t testing.TB, config string, vars map[string]any) *Gateway {
 	t.Helper()
+	return StartGatewayFrom(t, Sluice(t), config, vars)
+}
+
+// StartGatewayFrom is StartGateway with another binary than [Sluice]'s.
+func StartGatewayFrom(t testing.TB, binary, config string, vars map[string]any) *Gateway {
+	t.Helper()
 	all := map[string]any{"Listen": FreeAddr(t), "Admin": FreeAddr(t), "Dir": t.TempDir()}
 	maps.Copy(all, vars)
 	g := &Gateway{
@@ -145,7 +151,7 @@ func StartGateway(t testing.TB, config string, vars map[string]any) *Gateway {
 		vars:     all,
 	}
 	g.WriteConfig(t, config, nil)
-	g.Process = Start(t, Command{Path: Sluice(t), Args: []string{"serve", "--config", g.Config}, Dir: filepath.Dir(g.Config)})
+	g.Process = Start(t, Command{Path: binary, Args: []string{"serve", "--config", g.Config}, Dir: filepath.Dir(g.Config)})
 	g.WaitReady(g.AdminURL + "/readyz")
 	return g
 }
