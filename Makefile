@@ -40,6 +40,10 @@ unit: build ## Unit tests, under the race detector and without it where allocati
 integration: build ## The built binary against FastAPI on uvicorn and real clients.
 	SLUICE_TEST_BINARY=$(CURDIR)/$(BIN)/sluice $(GO) test -tags integration -count=1 -timeout 10m ./test/...
 
+.PHONY: upgrade-test
+upgrade-test: build ## Fifty upgrades at full load, where make test makes five (about 2 minutes).
+	SLUICE_UPGRADES=50 SLUICE_TEST_BINARY=$(CURDIR)/$(BIN)/sluice $(GO) test -tags integration -count=1 -v -timeout 20m -run Upgrade ./test
+
 .PHONY: lint
 lint: ## vet, staticcheck, formatting, floors, tidy modules.
 	$(GO) vet ./...

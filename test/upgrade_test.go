@@ -30,8 +30,8 @@ import (
 	"sluice/internal/testkit"
 )
 
-// upgradesLong is how many upgrades the long tests make, by SLUICE_UPGRADES; make
-// upgrade-test sets it.
+// upgradesOr returns how many upgrades the long tests make: SLUICE_UPGRADES, which
+// make upgrade-test sets, or short.
 func upgradesOr(short int) int {
 	if n, err := strconv.Atoi(os.Getenv("SLUICE_UPGRADES")); err == nil {
 		return n
@@ -119,12 +119,17 @@ func metric(t *testing.T, g *testkit.Gateway, name string) float64 {
 	return 0
 }
 
-const bigBytes = 50 << 20
+// bigBytes is what an upload or download has, and pace the pause after each of its
+// hundred pieces.
+const (
+	bigBytes = 50 << 20
+	pace     = 5 * time.Millisecond
+)
 
 // everything is an upstream with what traffic can be: small answers, uploads,
 // downloads, event streams and WebSockets.
 func everything(t *testing.T) *httptest.Server {
-	chunk := make([]byte, 64<<10)
+	chunk := make([]byte, 512<<10)
 	up := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch r.URL.Path {
 		case "/ws":
@@ -162,11 +167,11 @@ func everything(t *testing.T) *httptest.Server {
 			fmt.Fprint(w, n)
 		case "/download":
 			w.Header().Set("Content-Length", strconv.Itoa(bigBytes))
-			for n := 0; n < bigBytes; n += len(chunk) {
-				if _, err := w.Write(chunk); err != nil {
+			for left := bigBytes; left > 0; left -= min(left, len(chunk)) {
+				if _, err := w.Write(chunk[:min(left, len(chunk))]); err != nil {
 					return
 				}
-				time.Sleep(time.Millisecond) // so that it lasts for about a second
+				time.Sleep(pace) // so that it lasts for more than a moment
 			}
 		default:
 			io.WriteString(w, "ok")
@@ -226,16 +231,20 @@ func (c *strict) close() {
 	}
 }
 
-// paced gives n bytes in about a second.
-type paced struct{ left int }
+// paced gives so many bytes as slowly as the download comes.
+type paced struct{ left, sincePause int }
 
 func (p *paced) Read(b []byte) (int, error) {
 	if p.left == 0 {
 		return 0, io.EOF
 	}
-	time.Sleep(time.Millisecond)
-	n := min(len(b), p.left, 64<<10)
+	if p.sincePause >= bigBytes/100 {
+		p.sincePause = 0
+		time.Sleep(pace)
+	}
+	n := min(len(b), p.left)
 	p.left -= n
+	p.sincePause += n
 	return n, nil
 }
 
@@ -264,7 +273,7 @@ func startLoad(t *testing.T, g *testkit.Gateway) *load {
 		l.wg.Go(l.small)
 	}
 	l.wg.Go(func() {
-		l.big("POST", "/upload", func() io.Reader { return &paced{bigBytes} })
+		l.big("POST", "/upload", func() io.Reader { return &paced{left: bigBytes} })
 	})
 	l.wg.Go(func() { l.big("GET", "/download", func() io.Reader { return nil }) })
 	for range 5 {
@@ -393,7 +402,7 @@ func (l *load) p99(at time.Time) time.Duration {
 func TestUpgradesLoseNothing(t *testing.T) {
 	up := everything(t)
 	g := testkit.StartGateway(t, publicConfig, map[string]any{"Upstream": up.URL, "More": "", "Listener": "", "Listeners": ""})
-	config := strings.Replace(publicConfig, "drain_timeout: 3s", "drain_timeout: 1500ms", 1)
+	config := strings.Replace(publicConfig, "drain_timeout: 3s", "drain_timeout: 2s", 1)
 	g.WriteConfig(t, config, nil)
 	if out, code := sluice(t, "reload", "-c", g.Config); code != 0 {
 		t.Fatal(out)
@@ -786,6 +795,7 @@ func TestDemoSurvivesUpgrades(t *testing.T) {
 				return n
 			}
 			client := testkit.NewClient(t, file.Gateway)
+			client.HTTP.Transport.(*http.Transport).DisableKeepAlives = true
 			client.Get("/api/x", testkit.Bearer(file.Tokens["standard"])).Want(200)
 			pids := []int{pid()}
 			for range 2 {
