@@ -280,6 +280,7 @@ func startLoad(t *testing.T, g *testkit.Gateway) *load {
 		l.wg.Go(l.socket)
 		l.wg.Go(l.stream)
 	}
+	l.wg.Go(l.http2)
 	return l
 }
 
@@ -318,6 +319,36 @@ func (l *load) big(method, path string, body func() io.Reader) {
 		}
 		l.bytes.Add(bigBytes)
 	}
+}
+
+// http2 sends several requests at once over HTTP/2. Its client does as GOAWAY says.
+func (l *load) http2() {
+	transport := &http.Transport{Protocols: new(http.Protocols)}
+	transport.Protocols.SetUnencryptedHTTP2(true)
+	defer transport.CloseIdleConnections()
+	var wg sync.WaitGroup
+	for range 4 {
+		wg.Go(func() {
+			for !l.stop.Load() {
+				r, err := http.NewRequest("GET", "http://"+l.addr+"/x", nil)
+				if err != nil {
+					l.t.Error(err)
+					return
+				}
+				resp, err := transport.RoundTrip(r)
+				if err != nil || resp.ProtoMajor != 2 || resp.StatusCode != 200 {
+					l.t.Errorf("over HTTP/2: %v %v", err, resp)
+					return
+				}
+				if _, err := io.Copy(io.Discard, resp.Body); err != nil {
+					l.t.Errorf("over HTTP/2: %v", err)
+				}
+				resp.Body.Close()
+				l.requests.Add(1)
+			}
+		})
+	}
+	wg.Wait()
 }
 
 // socket echoes on a WebSocket; it is opened again when it is closed with 1001,
