@@ -73,7 +73,7 @@ func TestOnlyIdempotentRequestsAreRepeatedOnceSent(t *testing.T) {
 }
 
 func TestStatusesAreRetriedWhereTheServiceSaysSo(t *testing.T) {
-	sick, sickN := counting(t, func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "sick", 503) })
+	sick, sickN := counting(t, func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "sick", http.StatusServiceUnavailable) })
 	well, wellN := counting(t, func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "well") })
 	g := forwardRig(t, fmt.Sprintf("{upstreams: [%q, %q], balance: round_robin, retry: {on: [503], budget: 100%%}}", sick, well))
 	for range 6 {

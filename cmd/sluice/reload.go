@@ -156,22 +156,15 @@ func contentOf(path string) []byte {
 	return sum[:]
 }
 
-// loadOrExplain loads the file that is to run; the error it returns has the
-// problems already on standard error.
-func loadOrExplain(path string) (*conf.Document, error) { return load(path, true) }
-
 // loadToAsk loads the file for a command that asks the gateway which runs it: it
-// says what is wrong, but does not repeat the warnings.
-func loadToAsk(path string) (*conf.Document, error) { return load(path, false) }
-
-func load(path string, warnings bool) (*conf.Document, error) {
+// says what is wrong, but does not repeat the warnings. The error that it returns
+// has the problems already on standard error.
+func loadToAsk(path string) (*conf.Document, error) {
 	doc, problems := conf.Load(path)
-	if problems.Err() != nil || warnings && len(problems) > 0 {
+	if problems.Err() != nil {
 		if err := explain(os.Stderr, path, problems); err != nil {
 			return nil, err
 		}
-	}
-	if problems.Err() != nil {
 		return nil, errReported
 	}
 	return doc, nil
