@@ -19,7 +19,6 @@ type heir struct {
 	*succession
 	t     *testing.T
 	other *wire
-	given string // what the late part gave
 	left  bool
 	again int
 }
