@@ -99,7 +99,8 @@
 // # What it does not do
 //
 // It does not know HTTP, tenants or tiers: the caller says which charges a request
-// has and turns a Decision into headers. It keeps nothing across a restart.
+// has and turns a Decision into headers. It keeps nothing across a restart; across
+// an upgrade, everything: see [Handover].
 //
 // # Sources
 //
