@@ -89,7 +89,7 @@ func newFleet(l *Limiter, o *ClusterOptions) *fleet {
 		f.redis = redis.New(*o.Redis, o.Prefix)
 	}
 	f.node = lease.NewNode(lease.Options{
-		Self: core.Replica(self), Redis: o.Redis != nil, Lenient: o.Available,
+		Self: core.Replica(self), Redis: o.Redis != nil, Alone: true, Lenient: o.Available,
 		Nonce: func() uint32 { return uint32(random64()) },
 	})
 	f.state.Store(&ClusterStats{Authority: "redis"})

@@ -1,5 +1,10 @@
 package core
 
+import (
+	"cmp"
+	"slices"
+)
+
 // Replica names one spender: a node in one of its lives. A restarted node is a
 // new replica, so that nothing it had returned or lost can come back.
 type Replica uint64
@@ -334,4 +339,69 @@ func (g *Ledger) others(from Replica) []Replica {
 		list = list[:min(len(list), maxHolders)]
 	}
 	return list
+}
+
+// Snapshot is a ledger as another node can take it over: ages instead of stamps.
+type Snapshot struct {
+	Rows []SnapshotRow
+	Uses []Uses // all inside the window, oldest first
+}
+
+// SnapshotRow is one replica's part of a Snapshot.
+type SnapshotRow struct {
+	Replica Replica
+	Row     Row
+	Seq     uint64
+	Gone    bool
+}
+
+// Snapshot returns what the ledger knows.
+func (g *Ledger) Snapshot(now Stamp, l Limit) (s Snapshot) {
+	g.Prune(now, l)
+	for id, row := range g.rows {
+		s.Rows = append(s.Rows, SnapshotRow{id, row.Row, row.seq, row.gone})
+	}
+	slices.SortFunc(s.Rows, func(a, b SnapshotRow) int { return cmp.Compare(a.Replica, b.Replica) })
+	for _, r := range g.Log.Runs() {
+		age := now - r.At
+		if now.Before(r.At) {
+			age = 0
+		}
+		age -= (age + driftShare - 1) / driftShare
+		s.Uses = append(s.Uses, Uses{Age: age, N: int64(r.N)})
+	}
+	return s
+}
+
+// Absorb takes over what s knows and g does not. An empty ledger takes it as it
+// is; of a replica that only s knows, as many uses as may be inside the window
+// count as made now.
+func (g *Ledger) Absorb(now Stamp, l Limit, s Snapshot, most int) {
+	g.Expire(now, l)
+	if len(g.rows) == 0 && g.Log.Used() == 0 {
+		for _, u := range s.Uses {
+			g.Log.Put(now+1-u.Age, uint32(u.N), most)
+		}
+		for _, r := range s.Rows {
+			row := g.row(r.Replica)
+			row.Row, row.seq, row.gone, row.seen = r.Row, r.Seq, r.Gone, now
+			g.Held += r.Row.Held()
+		}
+		return
+	}
+	used := total(s.Uses)
+	for _, r := range s.Rows {
+		row := g.rows[r.Replica]
+		switch {
+		case row == nil:
+			row = g.row(r.Replica)
+			row.Row, row.gone, row.seen = r.Row, r.Gone, now
+			g.Held += r.Row.Held()
+			g.Log.Put(now+1, uint32(min(used, r.Row.Settled)), most)
+		case !row.gone && !r.Gone:
+			g.merge(now, row, Take{Row: r.Row}, most)
+		}
+		row.seq = max(row.seq, r.Seq)
+		row.gone = row.gone || r.Gone && row.Held() == 0
+	}
 }

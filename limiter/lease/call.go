@@ -10,6 +10,7 @@ const (
 	CallTake  CallKind = iota // a question about one key
 	CallBeat                  // "I am alive", answered with the register
 	CallClaim                 // a new epoch
+	CallProbe                 // whether it is there, while others keep the books
 )
 
 // Call is one command to Redis. All calls of a pipeline are answered, or none.
@@ -29,6 +30,8 @@ type Call struct {
 	Presented uint64
 	Voters    []uint32 // stable halves of replicas
 	VotersOf  uint64
+	Votes     bool // the replica counts towards a majority
+	Alone     bool // no majority is needed
 
 	// Of CallClaim.
 	New    uint64

@@ -24,10 +24,19 @@ type hold struct {
 	// The authority counts them as used.
 	debt int64
 
+	// past are the holders of earlier lives whose uses are still inside the window,
+	// oldest first; of the last pastDue the present authority may not know.
+	past    []*core.Holder
+	pastDue int
+
 	wanted  int64
 	pool    int64 // as last heard
 	heardNS int64 // when the authority last answered
 	index   int   // in Node.list
+
+	sentNS     int64  // when the question under way was sent to a home
+	recallNS   int64  // when others were last asked for rights
+	unmirrored uint64 // the question that the shadow of the books may not know
 }
 
 // sync moves what was spent from the purse into the books.
@@ -35,6 +44,9 @@ func (h *hold) sync(now Instant) (tick core.Stamp, l core.Limit) {
 	if limit := h.purse.Limit(); limit != h.limit {
 		if was := h.limit; was.Window != 0 && was.Tick() != limit.Tick() {
 			h.holder.Rescale(was.Stamp(now), limit.Stamp(now), int64(was.Tick()), int64(limit.Tick()))
+			for _, p := range h.past {
+				p.Rescale(was.Stamp(now), limit.Stamp(now), int64(was.Tick()), int64(limit.Tick()))
+			}
 		}
 		h.limit = limit
 	}
@@ -45,6 +57,12 @@ func (h *hold) sync(now Instant) (tick core.Stamp, l core.Limit) {
 		h.holder.Use(at, n-paid, core.MaxRuns)
 	})
 	h.holder.Expire(tick, l)
+	for len(h.past) > h.pastDue {
+		if h.past[0].Expire(tick, l); h.past[0].Used() > 0 {
+			break
+		}
+		h.past = h.past[1:]
+	}
 	return tick, l
 }
 
@@ -58,6 +76,13 @@ func (h *hold) compose(now Instant) core.Take {
 		want = h.purse.Lack()
 	}
 	h.wanted = want
+	if h.pastDue > 0 {
+		p := h.past[len(h.past)-h.pastDue]
+		p.Expire(tick, h.limit.core(now))
+		t := p.Present(tick)
+		t.Want, h.wanted = core.ReportOnly, core.ReportOnly
+		return t
+	}
 	if h.whole {
 		t := h.holder.Present(tick)
 		t.Want = want
@@ -127,6 +152,6 @@ func (h *hold) over(now Instant) bool {
 	if h.limit.Fixed {
 		window *= 2
 	}
-	return !h.will && h.holder.Tokens() == 0 && h.holder.Unreported() == 0 && h.holder.Used() == 0 &&
+	return !h.will && len(h.past) == 0 && h.holder.Tokens() == 0 && h.holder.Unreported() == 0 && h.holder.Used() == 0 &&
 		time.Duration(now.MonoNS-h.heardNS) > window+forgetAfter
 }

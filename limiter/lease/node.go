@@ -32,6 +32,12 @@ type Options struct {
 	Self core.Replica
 	// Redis says that there is a Redis to ask.
 	Redis bool
+	// Alone says that there are no other nodes but those that Redis knows of.
+	Alone bool
+	// Nodes is how many nodes the cluster has. A node that has just started keeps
+	// no books, and counts in no majority, before it is in touch with more than half
+	// of them: it cannot know what they agreed on before. 0: as many as are there.
+	Nodes int
 	// Lenient counts what a dead replica had not reported as unused.
 	Lenient bool
 	// Nonce returns 32 bits for the node's next life.
@@ -58,6 +64,24 @@ type Node struct {
 
 	redis  redisLink
 	counts Counts
+
+	// Of the cluster: see decree.go.
+	members  []Member
+	peers    map[Member]*peer
+	joinedNS map[Member]int64
+	heard    map[core.Replica]int64 // when a replica last said that it lives
+	decree   Decree
+	sure     bool
+	startNS, pingNS, governNS, epochNS,
+	opens, opensAsOf, quorateNS, redisLostNS, redisHereNS int64
+	opensOf uint64
+	out     []Envelope
+
+	// Of a home: see home.go.
+	books   map[Key]*bucket
+	shelf   []*bucket
+	dusting int
+	inAir   queue // holds with a question to a home under way, oldest first
 }
 
 // Counts are events since the Node was made.
@@ -72,7 +96,10 @@ type Counts struct {
 
 // NewNode returns a Node that holds nothing and has reached nobody.
 func NewNode(o Options) *Node {
-	return &Node{o: o, self: o.Self, holds: map[Key]*hold{}}
+	return &Node{
+		o: o, self: o.Self, holds: map[Key]*hold{}, peers: map[Member]*peer{}, joinedNS: map[Member]int64{},
+		heard: map[core.Replica]int64{}, books: map[Key]*bucket{},
+	}
 }
 
 // Self is the node's present replica.
@@ -102,7 +129,8 @@ func (n *Node) Holds() int { return len(n.list) }
 
 // Ready reports whether an authority is there and grants.
 func (n *Node) Ready(now Instant) bool {
-	return n.reached && now.MonoNS < n.FenceNS() && now.MonoNS >= n.closedNS
+	refuses, _ := n.refuses(now)
+	return n.reached && now.MonoNS < n.FenceNS() && !refuses
 }
 
 // Ask says that a purse lacks rights, or soon will. p stays the key's purse until
@@ -127,7 +155,13 @@ func (n *Node) refuses(now Instant) (bool, Answer) {
 	if now.MonoNS < n.closedNS {
 		return true, Answer{Outcome: Closed, Wait: time.Duration(n.closedNS - now.MonoNS)}
 	}
-	if n.o.Redis && n.redis.down {
+	if n.keeps() {
+		if wait := n.opensNS(now) - now.MonoNS; wait > 0 {
+			return true, Answer{Outcome: Closed, Wait: time.Duration(wait)}
+		}
+		return false, Answer{}
+	}
+	if n.epoch == 0 || n.o.Redis && n.redis.down {
 		return true, Answer{Outcome: Unavailable, Wait: max(time.Second, time.Duration(n.redis.retryNS-now.MonoNS))}
 	}
 	return false, Answer{}
@@ -167,6 +201,13 @@ func (n *Node) pop() *hold {
 
 // Tick does what is due without anybody asking. It is to be called every 20 to 50 ms.
 func (n *Node) Tick(now Instant) {
+	if !n.o.Alone {
+		n.ping(now)
+		n.govern(now)
+		n.touch(now)
+		n.repeat(now)
+		n.dust(now)
+	}
 	for range min(len(n.list), 64+len(n.list)/128) {
 		if n.cursor++; n.cursor >= len(n.list) {
 			n.cursor = 0
@@ -194,6 +235,28 @@ func (n *Node) drop(h *hold) {
 	last := n.list[len(n.list)-1]
 	n.list[h.index], last.index = last, h.index
 	n.list = n.list[:len(n.list)-1]
+}
+
+// touch notes when the homes, and a majority, were last in touch: what a home has
+// granted may be spent for as long as it has heard of us.
+func (n *Node) touch(now Instant) {
+	if !n.keeps() {
+		return
+	}
+	at := n.followedNS(now)
+	for _, m := range n.decree.Homes {
+		if m == n.o.Self {
+			continue
+		}
+		p := n.peers[m]
+		if p == nil {
+			return
+		}
+		at = min(at, p.echoNS)
+	}
+	if at > n.contactNS && at > 0 {
+		n.contact(now, at)
+	}
 }
 
 // contact notes that the authority answered something that was sent at sentNS.
@@ -226,10 +289,18 @@ func (n *Node) newLife(now Instant) {
 func (n *Node) enter(now Instant, epoch uint64) {
 	n.epoch = epoch
 	n.counts.Epochs++
+	n.closedNS = 0
 	n.presenting = 0
 	for _, h := range n.list {
 		h.holder.Enter(epoch)
-		if h.present = h.holder.Row() != (core.Row{}); h.present {
+		if n.decree.By == ByHome {
+			h.flying = false // to nobody that matters any more
+		}
+		for _, p := range h.past {
+			p.Enter(epoch)
+		}
+		h.pastDue = len(h.past)
+		if h.present = h.holder.Row() != (core.Row{}) || h.pastDue > 0; h.present {
 			n.presenting++
 			h.whole = true
 			n.push(h, false)
@@ -240,6 +311,11 @@ func (n *Node) enter(now Instant, epoch uint64) {
 // answered deals with the reply to a hold's question.
 func (n *Node) answered(now Instant, h *hold, r core.Reply, wanted int64) {
 	h.flying = false
+	if h.pastDue > 0 && r.Epoch == n.epoch && r.To == h.past[len(h.past)-h.pastDue].Self {
+		h.pastDue--
+		n.push(h, true)
+		return
+	}
 	if r.To != h.holder.Self || r.Verdict != core.OtherEpoch && r.Epoch != n.epoch {
 		n.push(h, true) // of an earlier life or epoch
 		return
@@ -285,6 +361,11 @@ func (n *Node) answered(now Instant, h *hold, r core.Reply, wanted int64) {
 // renew makes the holder that of the present life.
 func (n *Node) renew(h *hold) {
 	h.giveBack(1 << 62)
+	if h.holder.Used() > 0 {
+		old := h.holder
+		old.End()
+		h.past = append(h.past, &old)
+	}
 	h.holder, h.will, h.whole = core.Holder{Self: n.self, Epoch: n.epoch}, false, false
 }
 
@@ -331,8 +412,8 @@ func (n *Node) Leave(now Instant) {
 // Settled reports whether the authority knows all that Leave had to say, or does
 // not answer.
 func (n *Node) Settled() bool {
-	if n.redis.down {
+	if n.redis.down && !n.keeps() {
 		return true
 	}
-	return !n.redis.flying && n.urgent.empty() && n.later.empty()
+	return !n.redis.flying && n.inAir.empty() && n.urgent.empty() && n.later.empty()
 }

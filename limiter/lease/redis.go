@@ -1,6 +1,7 @@
 package lease
 
 import (
+	"slices"
 	"time"
 
 	"sluice/limiter/core"
@@ -16,6 +17,7 @@ type redisLink struct {
 	beat      uint64
 	heard     uint64 // the last beat that was answered
 	knows     uint64 // Redis's epoch
+	knew      uint64 // the greatest that it has had: one that it has lost is not used again
 	claim     bool   // it has none, or an old one
 	presented uint64 // the epoch that has been told that all is presented
 	quorate   bool
@@ -36,6 +38,15 @@ func (n *Node) Calls(now Instant, most int) []Call {
 		return nil
 	}
 	var calls []Call
+	if n.keeps() || !n.o.Alone && !n.sure && n.epoch == 0 && len(n.members) > 1 {
+		if now.MonoNS-l.beatNS < int64(beatEvery) {
+			return nil
+		}
+		l.beatNS = now.MonoNS
+		l.beat++
+		l.flying = true
+		return []Call{{Kind: CallProbe, Self: n.self}}
+	}
 	if l.claim {
 		calls = append(calls, n.claim(now))
 	}
@@ -45,7 +56,11 @@ func (n *Node) Calls(now Instant, most int) []Call {
 		}
 		l.beat++
 		l.beatNS = now.MonoNS
-		calls = append(calls, Call{Kind: CallBeat, Self: n.self, Beat: l.beat, Presented: l.presented, VotersOf: n.epoch})
+		c := Call{Kind: CallBeat, Self: n.self, Beat: l.beat, Presented: l.presented, VotersOf: n.epoch, Votes: n.o.Alone || n.sure, Alone: n.o.Alone}
+		if n.decree.Epoch == n.epoch {
+			c.Voters = n.decree.Voters
+		}
+		calls = append(calls, c)
 	}
 	if !l.down && !l.claim && n.epoch != 0 && l.knows == n.epoch {
 		for len(calls) < most {
@@ -77,16 +92,30 @@ func (n *Node) claim(now Instant) Call {
 	n.counts.Claims++
 	c := Call{
 		Kind:   CallClaim,
-		New:    (max(n.epoch, n.redis.knows)>>16+1)<<16 | uint64(n.self>>32)&0xffff,
+		New:    n.claimed(),
 		Expect: []core.Replica{n.self},
+	}
+	for _, p := range n.sortedPeers() {
+		if p.replica != n.self {
+			c.Expect = append(c.Expect, p.replica)
+		}
 	}
 	for _, s := range n.redis.alive {
 		age := s.AgeMS + (now.MonoNS-n.redis.aliveNS)/1e6
-		if s.Replica != n.self && age < int64(FenceDown/time.Millisecond) {
+		if !slices.Contains(c.Expect, s.Replica) && age < int64(FenceDown/time.Millisecond) {
 			c.Expect = append(c.Expect, s.Replica)
 		}
 	}
 	return c
+}
+
+// claimed is the epoch to claim: that of the decree which gave the books to Redis,
+// or a new one.
+func (n *Node) claimed() uint64 {
+	if n.decree.By == ByRedis && n.decree.Epoch == n.epoch && n.epoch > n.redis.knew {
+		return n.epoch
+	}
+	return (max(n.epoch, n.redis.knows)>>16+1)<<16 | uint64(n.self>>32)&0xffff
 }
 
 // Done takes the results of calls, which were sent at sentNS; or why there are
@@ -106,9 +135,14 @@ func (n *Node) Done(now Instant, sentNS int64, calls []Call, results []Result, e
 		switch c.Kind {
 		case CallClaim:
 			l.claim, l.knows = false, r.Epoch
+		case CallProbe:
+			l.knows = r.Epoch
 		case CallBeat:
 			n.beaten(now, sentNS, c, r)
 		case CallTake:
+			if n.keeps() {
+				continue // it has been asked for at its home
+			}
 			if r.Old {
 				c.hold.flying = false
 				n.push(c.hold, true) // its next question is newer
@@ -118,7 +152,13 @@ func (n *Node) Done(now Instant, sentNS int64, calls []Call, results []Result, e
 				l.knows = r.Reply.Epoch
 				l.claim = l.claim || r.Reply.Epoch < n.epoch
 			}
+			if r.Reply.Epoch == n.epoch && !n.o.Alone {
+				n.mirror(c.hold, c.Take, r.Reply)
+			}
 			n.answered(now, c.hold, r.Reply, c.wanted)
+			if len(r.Reply.Holders) > 0 && !n.o.Alone {
+				n.recall(now, c.hold, r.Reply.Holders)
+			}
 		}
 	}
 }
@@ -127,13 +167,17 @@ func (n *Node) Done(now Instant, sentNS int64, calls []Call, results []Result, e
 func (n *Node) beaten(now Instant, sentNS int64, c *Call, r *Result) {
 	l := &n.redis
 	l.knows, l.quorate = r.Epoch, r.Quorate
+	l.knew = max(l.knew, r.Epoch)
+	if n.keeps() {
+		return // sent before homes kept the books
+	}
 	if r.Epoch < n.epoch || r.Epoch == 0 {
 		l.claim = true // it has lost what it knew
 		return
 	}
 	n.contact(now, sentNS)
 	l.alive, l.aliveNS = r.Alive, now.MonoNS
-	n.closedNS = now.MonoNS + r.OpensMS*1e6
+	defer func() { n.closedNS = now.MonoNS + r.OpensMS*1e6 }()
 	if r.Epoch > n.epoch {
 		n.enter(now, r.Epoch)
 		l.heard = c.Beat
@@ -152,16 +196,16 @@ func (n *Node) failed(now Instant, calls []Call) {
 	l.down = true
 	l.backoff = min(max(backoffLeast, 2*l.backoff), backoffMost)
 	l.retryNS = now.MonoNS + int64(l.backoff)
-	_, a := n.refuses(now)
+	a := Answer{Outcome: Unavailable}
 	for i := range calls {
-		if h := calls[i].hold; h != nil {
+		if h := calls[i].hold; h != nil && !n.keeps() {
 			h.flying = false
 			n.push(h, false)
 			h.purse.Answer(now, a)
 		}
 	}
 	for _, h := range n.urgent.items {
-		if h != nil {
+		if h != nil && !n.keeps() {
 			h.purse.Answer(now, a)
 		}
 	}

@@ -79,6 +79,7 @@ var (
 	take  = compile(script.Take)
 	beat  = compile(script.Beat)
 	claim = compile(script.Claim)
+	probe = compile(script.Probe)
 )
 
 // command is one script call; each Call becomes one, or one for each tag.
@@ -114,7 +115,7 @@ func (c *Client) Execute(ctx context.Context, calls []lease.Call) ([]lease.Resul
 			r, err = parseTake(cmd.reply, call)
 		case lease.CallBeat:
 			r, err = parseBeat(cmd.reply)
-		case lease.CallClaim:
+		case lease.CallClaim, lease.CallProbe:
 			var text string
 			text, err = cmd.reply.Text()
 			r.Epoch = number(text)
@@ -194,9 +195,17 @@ func (c *Client) commands(to []command, i int, call *lease.Call) []command {
 		for i, v := range call.Voters {
 			voters[i] = fmt.Sprintf("%08x", v)
 		}
-		args := []any{replica(call.Self), call.Beat, call.Presented, strings.Join(voters, ","), lease.QuorumFor.Milliseconds(), call.VotersOf}
+		list := strings.Join(voters, ",")
+		if call.Voters == nil && !call.Alone {
+			list = "-"
+		}
+		args := []any{replica(call.Self), call.Beat, call.Presented, list, lease.QuorumFor.Milliseconds(), call.VotersOf, flag(call.Votes)}
 		for tag := range c.tags {
 			to = append(to, command{beat, []string{c.register(tag)}, args, i, nil})
+		}
+	case lease.CallProbe:
+		for tag := range c.tags {
+			to = append(to, command{probe, []string{c.register(tag)}, nil, i, nil})
 		}
 	case lease.CallClaim:
 		expect := make([]string, len(call.Expect))

@@ -257,7 +257,7 @@ func TestTheRegister(t *testing.T) {
 		return r[0]
 	}
 	beats := func(ms int64, self core.Replica, presented uint64, voters ...uint32) lease.Result {
-		return at(ms, lease.Call{Kind: lease.CallBeat, Self: self, Beat: uint64(ms), Presented: presented, Voters: voters, VotersOf: 1 << 16})
+		return at(ms, lease.Call{Kind: lease.CallBeat, Self: self, Beat: uint64(ms), Presented: presented, Voters: voters, VotersOf: 1 << 16, Votes: true, Alone: len(voters) == 0})
 	}
 	if r := beats(0, a, 0); r.Epoch != 0 {
 		t.Fatalf("an empty server has epoch %d", r.Epoch)

@@ -6,8 +6,10 @@
 --
 -- KEYS  1 register
 -- ARGV  1 replica  2 beat number  3 epoch that the replica has presented its rows to, or 0
---       4 voters (stable halves of replica names, comma separated; empty: no majority is needed)
---       5 how long a beat counts towards a majority, ms  6 the epoch that the voters are of
+--       4 voters (stable halves of replica names, comma separated; empty: no majority is needed;
+--         "-": not known)
+--       5 how long a beat counts towards a majority, ms  6 the epoch that the replica follows
+--       7 whether it votes
 -- Answer: epoch, ms until it opens, previous beat number, quorate, then replica and age in ms of each
 local t = redis.call('TIME')
 local ms = math.floor(tonumber(t[1]) * 1000 + tonumber(t[2]) / 1000)
@@ -36,20 +38,19 @@ if ms < open and reg.expect then
   end
 end
 
+if ARGV[7] == '1' and ARGV[6] == reg.epoch then
+  local field = 'v:' .. string.sub(me, 1, 8)
+  set[#set + 1] = field; set[#set + 1] = int(ms)
+  reg[field] = int(ms)
+end
+
 -- Until when a majority of the voters counts as beating: the beat of the voter
 -- that completes it, plus its time.
-if ARGV[6] == reg.epoch then
+if ARGV[6] == reg.epoch and ARGV[4] ~= '-' then
   local ages, voters = {}, 0
-  local newest = {}
-  for field, at in pairs(reg) do
-    if string.sub(field, 1, 2) == 'n:' then
-      local stable = string.sub(field, 3, 10)
-      newest[stable] = math.max(newest[stable] or 0, tonumber(at))
-    end
-  end
   for id in string.gmatch(ARGV[4], '[^,]+') do
     voters = voters + 1
-    ages[voters] = newest[id] or 0
+    ages[voters] = tonumber(reg['v:' .. id] or '0')
   end
   local quorate = ms + tonumber(ARGV[5])
   if voters > 0 then

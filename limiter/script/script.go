@@ -1,6 +1,6 @@
 // Package script holds the programs that the Redis authority runs: what
 // core.Ledger does for one key (take), and the register of epochs and replicas
-// (beat, claim). They take time from the server and state from at most two keys
+// (beat, claim, probe). They take time from the server and state from at most two keys
 // of one slot.
 package script
 
@@ -15,3 +15,7 @@ var (
 	//go:embed claim.lua
 	Claim string
 )
+
+// Probe returns the epoch, and changes nothing: a replica that does not follow
+// Redis must not look alive to it.
+const Probe = "return redis.call('HGET', KEYS[1], 'epoch') or '0'"
