@@ -93,6 +93,8 @@ func (t *tunnelled) end() {
 	soon := time.Now().Add(closeGrace)
 	_ = t.front.SetWriteDeadline(soon) // if it cannot be set, the connection is closed already
 	_ = t.back.SetWriteDeadline(soon)
+	t.down.ending.Store(true)
+	t.up.ending.Store(true)
 	go t.down.end()
 	go t.up.end()
 }

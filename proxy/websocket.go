@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"net"
 	"sync"
+	"sync/atomic"
 )
 
 // frames follows the framing of a WebSocket connection in one direction
@@ -89,12 +90,12 @@ var (
 // framed is one direction of a WebSocket tunnel.
 type framed struct {
 	dst     net.Conn
-	goodbye []byte // what ends the direction
+	goodbye []byte      // what ends the direction
+	ending  atomic.Bool // goodbye is to be sent at the next boundary
 
 	mu     sync.Mutex // guards what follows, and writing to dst
 	frames frames
-	ending bool // goodbye is to be sent at the next boundary
-	ended  bool // it has been: what still comes is dropped
+	ended  bool // goodbye has been sent: what still comes is dropped
 }
 
 // write passes p on, as far as it goes on. It reports whether p ends with, or has
@@ -113,7 +114,7 @@ func (d *framed) write(p []byte) (closes bool, err error) {
 			break
 		}
 		closes = closes || d.frames.opcode == opcodeClose
-		if d.ending && !d.ended {
+		if d.ending.Load() && !d.ended {
 			d.ended = true
 			if _, err := d.dst.Write(p[:pass]); err != nil {
 				return closes, err
@@ -130,11 +131,10 @@ func (d *framed) write(p []byte) (closes bool, err error) {
 	return closes, err
 }
 
-// end says goodbye: now, or when the frame under way is complete.
+// end says goodbye, ending being set: now, or when the frame under way is complete.
 func (d *framed) end() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.ending = true
 	if !d.ended && d.frames.boundary() {
 		d.ended = true
 		_, _ = d.dst.Write(d.goodbye) // who does not take it is cut off soon

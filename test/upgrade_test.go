@@ -5,6 +5,7 @@ package test
 import (
 	"bufio"
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -189,6 +190,7 @@ func everything(t *testing.T) *httptest.Server {
 // the gateway's.
 type strict struct {
 	addr string
+	tls  bool
 	conn net.Conn
 	r    *bufio.Reader
 }
@@ -198,6 +200,9 @@ func (c *strict) do(method, path string, header string, body io.Reader, length i
 		conn, err := net.Dial("tcp", c.addr)
 		if err != nil {
 			return nil, nil, err
+		}
+		if c.tls {
+			conn = tls.Client(conn, &tls.Config{InsecureSkipVerify: true}) //nolint:gosec // a certificate made for this test
 		}
 		c.conn, c.r = conn, bufio.NewReader(conn)
 	}
@@ -266,11 +271,19 @@ type latency struct {
 	took time.Duration
 }
 
-// startLoad saturates the gateway with every kind of traffic.
-func startLoad(t *testing.T, g *testkit.Gateway) *load {
+// startLoad saturates the gateway with every kind of traffic; secure is its listener
+// with TLS, other the one that is served by net/http.
+func startLoad(t *testing.T, g *testkit.Gateway, secure, other string) *load {
 	l := &load{t: t, addr: strings.TrimPrefix(g.URL, "http://")}
-	for range 8 {
-		l.wg.Go(l.small)
+	for range 6 {
+		l.wg.Go(func() { l.small(strict{addr: l.addr}, 0) })
+	}
+	l.wg.Go(func() { l.small(strict{addr: secure, tls: true}, 0) })
+	l.wg.Go(func() { l.small(strict{addr: other}, 0) })
+	for range 10 { // those that are idle when they are told to go
+		l.wg.Go(func() { l.small(strict{addr: l.addr}, 400*time.Millisecond) })
+		l.wg.Go(func() { l.small(strict{addr: secure, tls: true}, 400*time.Millisecond) })
+		l.wg.Go(func() { l.small(strict{addr: other}, 400*time.Millisecond) })
 	}
 	l.wg.Go(func() {
 		l.big("POST", "/upload", func() io.Reader { return &paced{left: bigBytes} })
@@ -285,8 +298,7 @@ func startLoad(t *testing.T, g *testkit.Gateway) *load {
 }
 
 // small sends requests that may not be repeated, one after the other.
-func (l *load) small() {
-	c := strict{addr: l.addr}
+func (l *load) small(c strict, pause time.Duration) {
 	defer c.close()
 	var own []latency
 	for !l.stop.Load() {
@@ -298,6 +310,7 @@ func (l *load) small() {
 		}
 		own = append(own, latency{began, time.Since(began)})
 		l.requests.Add(1)
+		time.Sleep(pause)
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -432,7 +445,10 @@ func (l *load) p99(at time.Time) time.Duration {
 // the first successor.
 func TestUpgradesLoseNothing(t *testing.T) {
 	up := everything(t)
-	g := testkit.StartGateway(t, publicConfig, map[string]any{"Upstream": up.URL, "More": "", "Listener": "", "Listeners": ""})
+	dir, secure, other := t.TempDir(), testkit.FreeAddr(t), testkit.FreeAddr(t)
+	writeCert(t, dir, "api", 1, "gateway.example")
+	g := testkit.StartGateway(t, publicConfig, map[string]any{"Upstream": up.URL, "More": "", "Listener": "",
+		"Listeners": fmt.Sprintf(`{address: %q, engine: nethttp}, {address: %q, tls: {certificates: [{cert: "%[3]s/api.pem", key: "%[3]s/api-key.pem"}]}}`, other, secure, dir)})
 	config := strings.Replace(publicConfig, "drain_timeout: 3s", "drain_timeout: 2s", 1)
 	g.WriteConfig(t, config, nil)
 	if out, code := sluice(t, "reload", "-c", g.Config); code != 0 {
@@ -443,7 +459,7 @@ func TestUpgradesLoseNothing(t *testing.T) {
 	goroutines, memory := metric(t, g, "go_goroutines"), metric(t, g, "process_resident_memory_anon_bytes")
 	fds := metric(t, g, "process_open_fds")
 
-	l := startLoad(t, g)
+	l := startLoad(t, g, secure, other)
 	n := upgradesOr(5)
 	var at []time.Time
 	var slowest time.Duration

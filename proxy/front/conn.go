@@ -168,12 +168,10 @@ func (c *conn) await() bool {
 	}
 	c.in.Release()
 	if c.phase() != phaseNew {
+		// Who comes to rest after Shutdown looked for idle connections was not told
+		// to go, or would not be here: its client may be sending the next request. The
+		// sweeper gives it lastGrace.
 		c.enter(phaseIdle)
-		// Shutdown marks first and looks at connections then: whoever comes to rest
-		// after it looked finds the mark here.
-		if c.server.closing.Load() {
-			return false
-		}
 	}
 	return c.wait() == nil && c.enter(phaseHead)
 }

@@ -9,8 +9,9 @@ import (
 // client that has gone is noticed at the latest, twice over.
 const sweepEvery = 200 * time.Millisecond
 
-// newConnGrace is how long Shutdown waits for the first byte of a connection.
-const newConnGrace = time.Second
+// lastGrace is how long Shutdown waits for a request on a connection that was not
+// told to go: a new one, or one whose last answer had begun before.
+const lastGrace = time.Second
 
 // sighting is a connection that has been in one phase for longer than is nothing to
 // look at.
@@ -68,12 +69,12 @@ func (s *Server) patience(p phase, closing bool) time.Duration {
 	switch p {
 	case phaseNew:
 		if closing {
-			return newConnGrace
+			return lastGrace
 		}
 		return s.HeaderTimeout
 	case phaseIdle:
 		if closing {
-			return -1
+			return min(lastGrace, s.IdleTimeout)
 		}
 		return s.IdleTimeout
 	case phaseHead:
