@@ -168,9 +168,8 @@ func (c *conn) await() bool {
 	}
 	c.in.Release()
 	if c.phase() != phaseNew {
-		// Who comes to rest after Shutdown looked for idle connections was not told
-		// to go, or would not be here: its client may be sending the next request. The
-		// sweeper gives it lastGrace.
+		// Who comes to rest during Shutdown was not told to go, or would not be here:
+		// its client may be sending the next request. The sweeper gives it lastGrace.
 		c.enter(phaseIdle)
 	}
 	return c.wait() == nil && c.enter(phaseHead)

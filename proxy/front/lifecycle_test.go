@@ -92,6 +92,41 @@ func TestShutdownServesWhatWasAccepted(t *testing.T) {
 	}
 }
 
+// A connection whose answer had begun before Shutdown was not told to close: its
+// client sends the next request, which is answered.
+func TestShutdownServesTheNextRequestOfWhoWasNotTold(t *testing.T) {
+	began, finish := make(chan struct{}), make(chan struct{})
+	r := runFront(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/slow" {
+			_, _ = io.WriteString(w, "first")
+			_ = http.NewResponseController(w).Flush()
+			close(began)
+			<-finish
+		}
+	}), options{})
+	c := r.dial(t)
+	_, _ = io.WriteString(c, "GET /slow HTTP/1.1\r\nHost: a\r\n\r\n")
+	<-began
+	ended := make(chan error, 1)
+	go func() { ended <- r.server.Shutdown(t.Context()) }()
+	for !r.server.closing.Load() {
+		time.Sleep(time.Millisecond)
+	}
+	close(finish)
+	in := bufio.NewReader(c)
+	if a, err := readAnswer(in, "GET"); err != nil || a.Close {
+		t.Fatalf("%+v, %v", a, err)
+	}
+	time.Sleep(2 * sweepEvery) // as long as a client may take to think
+	_, _ = io.WriteString(c, get)
+	if a, err := readAnswer(in, "GET"); err != nil || !a.Close {
+		t.Errorf("%+v, %v, want an answer that says close", a, err)
+	}
+	if err := <-ended; err != nil {
+		t.Errorf("Shutdown: %v", err)
+	}
+}
+
 func TestShutdownGivesUpWithItsContext(t *testing.T) {
 	entered, finish := make(chan struct{}), make(chan struct{})
 	r := runFront(t, http.HandlerFunc(func(http.ResponseWriter, *http.Request) { close(entered); <-finish }), options{})

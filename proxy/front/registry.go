@@ -133,7 +133,7 @@ func (r *registry) each(f func(*conn)) {
 	}
 }
 
-// drain closes the idle connections and waits for the others.
+// drain has the idle connections closed and waits for the others.
 func (r *registry) drain(ctx context.Context) error {
 	r.mu.Lock()
 	var empty chan struct{}
@@ -148,11 +148,7 @@ func (r *registry) drain(ctx context.Context) error {
 		r.wakeSweeper()
 		return nil
 	}
-	r.each(func(c *conn) {
-		if !c.dataWaits() {
-			c.closeIf(phaseIdle)
-		}
-	})
+	r.wakeSweeper() // which closes those that have been idle for a while
 	select {
 	case <-empty:
 		return nil

@@ -235,9 +235,9 @@ func (s *Server) end() (first bool) {
 
 // Shutdown stops accepting, closes the connections that are idle and waits
 // until the others have answered their request (with Connection: close) and are gone;
-// hijacked connections are not waited for. A connection that has not sent
-// anything yet, or whose answer under way does not say Connection: close, has
-// one more second after, because a request may be on its way.
+// hijacked connections are not waited for. A connection that nothing has come on yet,
+// or that came to rest without being told to close, has a second from then on, because a
+// request may be on its way.
 // When ctx ends first, its error is returned and the connections stay.
 func (s *Server) Shutdown(ctx context.Context) error {
 	s.end()
