@@ -46,7 +46,7 @@ func TestCheckSaysEverythingThatIsWrong(t *testing.T) {
 			t.Errorf("no %q in\n%s", want, out)
 		}
 	}
-	out, code = sluice(t, "check", "--json", path)
+	out, _, code = run(t, "check", "--json", path)
 	var got struct {
 		OK       bool
 		Problems []struct {
@@ -78,7 +78,7 @@ func TestCheckAcceptsTheExampleAndPrintsTheSchema(t *testing.T) {
 	if out, code := sluice(t, "check", path); code != 0 || !strings.Contains(out, "ok") {
 		t.Errorf("exit %d: %s", code, out)
 	}
-	out, code := sluice(t, "check", "--schema")
+	out, _, code := run(t, "check", "--schema")
 	var schema map[string]any
 	if err := json.Unmarshal([]byte(out), &schema); err != nil || code != 0 || schema["$schema"] == nil || schema["properties"] == nil {
 		t.Errorf("exit %d, %v", code, err)

@@ -26,14 +26,14 @@ routes: [{path: /*, service: app, auth: none}]
 // members asks a node, by the command, whom it sees in which state.
 func members(t *testing.T, g *testkit.Gateway) map[string]string {
 	t.Helper()
-	out, code := sluice(t, "cluster", "members", "--json", "-c", g.Config)
+	out, _, code := run(t, "cluster", "members", "--json", "-c", g.Config)
 	var s struct {
 		Members []struct {
 			Name, State string
 			Generation  int
 		}
 	}
-	if i := strings.IndexByte(out, '{'); code != 0 || i < 0 || json.Unmarshal([]byte(out[i:]), &s) != nil {
+	if code != 0 || json.Unmarshal([]byte(out), &s) != nil {
 		t.Fatalf("exit %d: %s", code, out)
 	}
 	got := make(map[string]string)

@@ -34,15 +34,23 @@ routes:
 logs: {access: {file: "{{.Dir}}/access.log"}}
 `
 
-// sluice runs a command of the binary.
+// sluice runs a command of the binary; output is all that it says.
 func sluice(t *testing.T, args ...string) (output string, code int) {
 	t.Helper()
+	stdout, stderr, code := run(t, args...)
+	return stdout + stderr, code
+}
+
+// run runs a command of the binary.
+func run(t *testing.T, args ...string) (stdout, stderr string, code int) {
+	t.Helper()
+	var out, errs strings.Builder
 	cmd := exec.Command(testkit.Sluice(t), args...)
-	out, err := cmd.CombinedOutput()
-	if err != nil && cmd.ProcessState == nil {
+	cmd.Stdout, cmd.Stderr = &out, &errs
+	if err := cmd.Run(); err != nil && cmd.ProcessState == nil {
 		t.Fatal(err)
 	}
-	return string(out), cmd.ProcessState.ExitCode()
+	return out.String(), errs.String(), cmd.ProcessState.ExitCode()
 }
 
 // TestReloadsLoseNothing changes the configuration again and again, by command

@@ -190,7 +190,9 @@ func (a *app) startProxy(ctx context.Context) error {
 	if err := a.keys.AwaitKeys(wait); err != nil {
 		a.log.Warn("not every issuer's keys are there yet; their tokens are refused until then", telemetry.KeyError, err)
 	}
-	a.health.Set("starting", nil)
+	if a.line.wire != nil { // a place is taken in health
+		a.health.Set("starting", nil)
+	}
 	if err := a.takePlace(ctx); err != nil {
 		prepared.Close()
 		return err
@@ -201,12 +203,14 @@ func (a *app) startProxy(ctx context.Context) error {
 	}
 	a.listeners.Commit(prepared)
 	a.upgrader.begin(a.past)
+	a.health.Set("starting", nil) // last: who sees it may send requests, and signals to the pid
 	return nil
 }
 
 // takePlace takes over from the predecessor, once this process is healthy.
 func (a *app) takePlace(ctx context.Context) (err error) {
 	if a.line.wire == nil {
+		a.sayPID()
 		return a.line.upgrades.Ready()
 	}
 	tick := time.NewTicker(20 * time.Millisecond)
@@ -230,12 +234,17 @@ func (a *app) takePlace(ctx context.Context) (err error) {
 		return err
 	}
 	close(a.line.taken)
-	pid := pidFile(a.reloader.inForce)
-	if err := writePID(pid); err != nil {
-		a.log.Warn("pid file not written", telemetry.KeyFile, pid, telemetry.KeyError, err)
-	}
+	a.sayPID()
 	a.serveAdmin()
 	return nil
+}
+
+// sayPID writes the pid file.
+func (a *app) sayPID() {
+	path := pidFile(a.reloader.inForce)
+	if err := writePID(path); err != nil {
+		a.log.Warn("pid file not written", telemetry.KeyFile, path, telemetry.KeyError, err)
+	}
 }
 
 // Times of a drain.

@@ -83,13 +83,7 @@ func serve(ctx context.Context, path string, withStdin bool) error {
 	if err := startAll(ctx, a.phases); err != nil {
 		return line.fail(err)
 	}
-	pid := pidFile(doc)
-	if line.wire == nil { // else it was written when the place was taken
-		if err := writePID(pid); err != nil {
-			log.Warn("pid file not written", telemetry.KeyFile, pid, telemetry.KeyError, err)
-		}
-	}
-	defer removePID(pid)
+	defer removePID(pidFile(doc))
 	notifyReady(log, line.generation)
 	log.Info("ready", telemetry.KeyNode, doc.Node.Name, telemetry.KeyVersion, version, telemetry.KeyHash, doc.Hash(),
 		telemetry.KeyGeneration, line.generation, "admin", a.adminSocket.Addr().String())
