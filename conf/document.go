@@ -122,6 +122,7 @@ type Cluster struct {
 	Secret        Secret   `yaml:"secret" need:"true" doc:"Key that encrypts and authenticates gossip: 16, 24 or 32 bytes, base64."`
 	AcceptSecrets []Secret `yaml:"accept_secrets" doc:"Further keys that are accepted from other nodes, while keys are changed; at most two."`
 	Label         string   `yaml:"label" doc:"Name of the cluster; nodes of another label are refused. Default: sluice"`
+	Nodes         int      `yaml:"nodes" min:"1" doc:"How many nodes the cluster has. One that has just started keeps no quotas before it sees more than half of them. Absent: those that it sees, which is right unless nodes start while they cannot see each other."`
 }
 
 // Auth says whose credentials are believed.

@@ -20,6 +20,7 @@ type far struct {
 
 	life   uint32 // of the rights in the word
 	frozen int64  // rights that may not be spent, and go back
+	spare  int64  // rights in hand beyond what the word holds
 	bound  bool   // the fleet keeps books of the key
 	asked  bool   // and will answer
 
@@ -72,7 +73,10 @@ func (e *entry) refreshFar(r *Rule, now Instant) core.Stamp {
 	if d := e.deny.Load(); d != 0 && !tick.Before(core.Stamp(d>>32)) {
 		e.deny.Store(0)
 	}
-	if !f.asked && f.low > 0 && tokensIn(e.hot.Load()) <= f.low && now.MonoNS >= f.waitNS {
+	if f.spare > 0 && tokensIn(e.hot.Load()) <= maxTokens/2 {
+		f.refill()
+	}
+	if !f.asked && f.low > 0 && f.spare == 0 && tokensIn(e.hot.Load()) <= f.low && now.MonoNS >= f.waitNS {
 		f.ask()
 	}
 	return tick
@@ -80,8 +84,20 @@ func (e *entry) refreshFar(r *Rule, now Instant) core.Stamp {
 
 // freeze takes the rights in hand out of the word. mu is held.
 func (f *far) freeze() {
-	f.frozen += f.e.withdraw(maxTokens)
-	f.low = 0
+	f.frozen += f.e.withdraw(maxTokens) + f.spare
+	f.low, f.spare = 0, 0
+}
+
+// refill moves spare rights into the word. mu is held.
+func (f *far) refill() {
+	for f.spare > 0 {
+		w := f.e.hot.Load()
+		k := min(f.spare, maxTokens-tokensIn(w))
+		if f.e.hot.CompareAndSwap(w, w+uint64(k)<<tokenShift) {
+			f.spare -= k
+			return
+		}
+	}
 }
 
 // withdraw takes up to n unspent rights out of the word. mu is held.
@@ -115,7 +131,11 @@ func (e *entry) takeFar(r *Rule, now Instant, c int64, commit bool) (w uint64, g
 	tick := e.refresh(r, now)
 	for c <= maxHotCost {
 		if w = e.hot.Load(); tokensIn(w) < c {
-			break
+			if f.spare < c {
+				break
+			}
+			f.refill()
+			continue
 		}
 		if pendingIn(w)+c > maxPending {
 			e.roll(r, tick)
@@ -235,7 +255,7 @@ func (f *far) Lack() int64 {
 	e := f.e
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	tokens := tokensIn(e.hot.Load())
+	tokens := tokensIn(e.hot.Load()) + f.spare
 	switch {
 	case f.lacking > tokens:
 		return f.lacking - tokens
@@ -249,7 +269,7 @@ func (f *far) Lack() int64 {
 func (f *far) Tokens() int64 {
 	f.e.mu.Lock()
 	defer f.e.mu.Unlock()
-	return tokensIn(f.e.hot.Load()) + f.frozen
+	return tokensIn(f.e.hot.Load()) + f.frozen + f.spare
 }
 
 // Withdraw implements lease.Purse.
@@ -258,6 +278,9 @@ func (f *far) Withdraw(n int64) int64 {
 	defer f.e.mu.Unlock()
 	k := min(n, f.frozen)
 	f.frozen -= k
+	spare := min(n-k, f.spare)
+	f.spare -= spare
+	k += spare
 	k += f.e.withdraw(n - k)
 	f.low = 0 // what was given back is not to be asked for again
 	f.e.account.Return(k)
@@ -307,22 +330,15 @@ func (f *far) Answer(_ lease.Instant, a lease.Answer) {
 		if a.Reset > 0 {
 			f.resetNS = now.MonoNS + int64(a.Reset)
 		}
-		if f.low = a.Granted / 4; a.Outcome == lease.Exhausted {
+		if f.low = min(a.Granted, maxTokens) / 4; a.Outcome == lease.Exhausted {
 			f.low = 0
 		}
 	}
-	rights := a.Granted
+	rights := a.Granted + f.spare
+	f.spare = 0
 	least := f.serve(&rights, a.Outcome != lease.Served)
-	if over := tokensIn(e.hot.Load()) + rights - maxTokens; over > 0 {
-		f.frozen += over
-		rights -= over
-	}
-	for {
-		w := e.hot.Load()
-		if e.hot.CompareAndSwap(w, w+uint64(rights)<<tokenShift) {
-			break
-		}
-	}
+	f.spare = rights
+	f.refill()
 	if a.Outcome != lease.Served {
 		f.mark(r, now, a, least)
 	}
@@ -402,7 +418,7 @@ func (e *entry) noteFar(r *Rule) {
 		}
 		oldest = max(1, oldest)
 	}
-	e.seen.Store(uint64(uint32(int32(f.pool)))<<32 | uint64(oldest))
+	e.seen.Store(uint64(uint32(int32(f.pool+f.spare)))<<32 | uint64(oldest))
 }
 
 // lookFar is the far part of look. mu is held.

@@ -38,17 +38,58 @@ type fleet struct {
 	wake chan struct{}
 	left atomic.Bool // the successor process has taken over
 
+	garbled, dropped atomic.Uint64 // messages
+
 	node  *lease.Node // of the goroutine
 	redis *redis.Client
+	inbox chan incoming
+
+	members []uint64 // scratch
+	wire    []byte   // scratch
 }
+
+// Peers is what a limiter needs of the cluster: who is in it, and a way to each.
+// Messages may be lost, repeated, late and overtaken; they come from whom they say.
+type Peers interface {
+	// Self names this replica, as the others see it in Members: the high half
+	// outlives restarts, the low half is new with each.
+	Self() uint64
+	// Members appends the replicas that are in the cluster now, this one included.
+	Members(to []uint64) []uint64
+	// Send sends payload to one member by datagrams, SendReliable by a stream. They
+	// must not block, and keep nothing of payload.
+	Send(to uint64, payload []byte) error
+	SendReliable(to uint64, payload []byte) error
+	// Subscribe has f called with each message. f does not block, and keeps nothing
+	// of payload. It is called before the limiter's Run.
+	Subscribe(f func(from uint64, payload []byte))
+}
+
+// incoming is a message from another member.
+type incoming struct {
+	from uint64
+	m    lease.Message
+}
+
+// inboxSize is how many messages wait for the fleet; more are dropped, and sent
+// again by those who miss an answer.
+const inboxSize = 4096
 
 // ClusterOptions say who shares limits with this node, and by whom they are kept.
 // The zero value means nobody: the authority is in this process.
 type ClusterOptions struct {
 	// Redis is the authority, when given.
 	Redis *conf.Redis
+	// Peers are the other nodes, when given: they keep the books while Redis does
+	// not, and give back idle rights when somebody lacks them.
+	Peers Peers
+	// Nodes is how many nodes the cluster has. A node that has just started is no
+	// authority before it is in touch with more than half of them, since it cannot
+	// know what they agreed on. 0: those that it sees, which is right unless nodes
+	// start while they cannot see each other.
+	Nodes int
 	// Self names this replica: the high half outlives restarts, the low half is new
-	// with each. Zero: random.
+	// with each. Zero: random; with Peers it is theirs.
 	Self uint64
 	// Available counts what a node that has died had not reported as unused, and
 	// so gives it back to the others; else it counts as used.
@@ -59,17 +100,20 @@ type ClusterOptions struct {
 	Logger *slog.Logger
 }
 
-func (o *ClusterOptions) any() bool { return o.Redis != nil }
+func (o *ClusterOptions) any() bool { return o.Redis != nil || o.Peers != nil }
 
 // ClusterStats are the counters and the state of the authority.
 type ClusterStats struct {
-	Authority    string        `json:"authority"` // local, redis
+	Authority    string        `json:"authority"` // local, redis, home; none while there is none
 	Epoch        uint64        `json:"epoch"`
 	Ready        bool          `json:"ready"`  // the authority answers and grants
 	Fenced       bool          `json:"fenced"` // nothing in hand may be spent
 	Keys         int           `json:"keys"`   // with rights or uses at this node
+	Books        int           `json:"books"`  // keys whose books, or a copy of them, are kept here
 	RedisUp      bool          `json:"redis_up"`
 	RedisLatency time.Duration `json:"redis_latency_ns"` // of the last pipeline
+	Garbled      uint64        `json:"garbled"`          // messages that could not be read
+	Dropped      uint64        `json:"dropped"`          // messages that found a queue full
 	lease.Counts
 }
 
@@ -88,11 +132,16 @@ func newFleet(l *Limiter, o *ClusterOptions) *fleet {
 	if o.Redis != nil {
 		f.redis = redis.New(*o.Redis, o.Prefix)
 	}
+	if o.Peers != nil {
+		self = o.Peers.Self()
+		f.inbox = make(chan incoming, inboxSize)
+		o.Peers.Subscribe(f.receive)
+	}
 	f.node = lease.NewNode(lease.Options{
-		Self: core.Replica(self), Redis: o.Redis != nil, Alone: true, Lenient: o.Available,
+		Self: core.Replica(self), Redis: o.Redis != nil, Alone: o.Peers == nil, Nodes: o.Nodes, Lenient: o.Available,
 		Nonce: func() uint32 { return uint32(random64()) },
 	})
-	f.state.Store(&ClusterStats{Authority: "redis"})
+	f.state.Store(&ClusterStats{Authority: "none"})
 	return f
 }
 
@@ -156,13 +205,17 @@ func (f *fleet) run(ctx context.Context) {
 	defer func() {
 		close(out)
 		worker.Wait()
-		f.redis.Close()
+		if f.redis != nil {
+			f.redis.Close()
+		}
 	}()
+	f.join()
 	tick := time.NewTicker(tickEvery)
 	defer tick.Stop()
 	stopping := ctx.Done()
 	var deadline <-chan time.Time
 	var asks []*entry
+	ticks := 0
 	for {
 		select {
 		case <-stopping:
@@ -185,12 +238,19 @@ func (f *fleet) run(ctx context.Context) {
 				asks[i] = nil
 			}
 		case <-tick.C:
+			if ticks++; ticks%25 == 0 {
+				f.join()
+			}
 			f.node.Tick(f.now())
+		case m := <-f.inbox:
+			f.node.Receive(f.now(), lease.Member(m.from), &m.m)
 		case p := <-in:
 			f.node.Done(f.now(), p.sentNS, p.calls, p.results, p.err)
 			f.report(p)
 		}
+		f.node.Dispatch(f.now())
 		f.publish()
+		f.send()
 		if calls := f.node.Calls(f.now(), pipelineKeys); calls != nil {
 			out <- &pipeline{calls: calls}
 		} else if stopping == nil && f.node.Settled() {
@@ -209,10 +269,59 @@ func (f *fleet) publish() {
 	f.fenceNS.Store(f.node.FenceNS())
 	now := f.now()
 	f.ready.Store(f.node.Ready(now))
-	f.state.Store(&ClusterStats{
-		Authority: "redis", Epoch: f.node.Epoch(), Ready: f.ready.Load(), Fenced: f.fenced(), Keys: f.node.Holds(),
-		RedisUp: f.node.RedisUp(), RedisLatency: f.redis.Latency(), Counts: f.node.Counts(),
-	})
+	s := &ClusterStats{
+		Authority: f.node.Authority(), Epoch: f.node.Epoch(), Ready: f.ready.Load(), Fenced: f.fenced(), Keys: f.node.Holds(),
+		Books: f.node.Books(), RedisUp: f.node.RedisUp(), Counts: f.node.Counts(),
+		Garbled: f.garbled.Load(), Dropped: f.dropped.Load(),
+	}
+	if f.redis != nil {
+		s.RedisLatency = f.redis.Latency()
+	}
+	if was := f.state.Load(); was.Authority != s.Authority || was.Epoch != s.Epoch {
+		f.log.Info("limits have another authority", "authority", s.Authority, "epoch", s.Epoch)
+	}
+	f.state.Store(s)
+}
+
+// join tells the node who is in the cluster.
+func (f *fleet) join() {
+	if f.o.Peers == nil {
+		return
+	}
+	f.members = f.o.Peers.Members(f.members[:0])
+	members := make([]lease.Member, len(f.members))
+	for i, m := range f.members {
+		members[i] = lease.Member(m)
+	}
+	f.node.SetMembers(f.now(), members)
+}
+
+// receive takes a message from the cluster's goroutine.
+func (f *fleet) receive(from uint64, payload []byte) {
+	m, err := lease.Parse(payload)
+	if err != nil {
+		f.garbled.Add(1)
+		return
+	}
+	select {
+	case f.inbox <- incoming{from, m}:
+	default:
+		f.dropped.Add(1)
+	}
+}
+
+// send empties the outbox.
+func (f *fleet) send() {
+	for _, e := range f.node.Outbox() {
+		f.wire = e.Append(f.wire[:0])
+		send := f.o.Peers.Send
+		if e.Reliable {
+			send = f.o.Peers.SendReliable
+		}
+		if send(uint64(e.To), f.wire) != nil {
+			f.dropped.Add(1) // as if it had been lost on the way
+		}
+	}
 }
 
 // report logs when Redis goes and comes back.

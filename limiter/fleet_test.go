@@ -255,3 +255,26 @@ func TestARedisThatHangsDoesNotHoldRequests(t *testing.T) {
 	s.Continue()
 	n.await(t, func() bool { ok, _ := n.try(r, "acme", 1); return ok })
 }
+
+// BenchmarkDecideHotInACluster is BenchmarkDecideHot with the authority elsewhere.
+func BenchmarkDecideHotInACluster(b *testing.B) {
+	s := redistest.Start(b)
+	s.Open("sluice", 1<<16)
+	n := cluster(b, s, 1)[0]
+	r := compile(b, "tenant", perHour(MaxRequests))
+	charges := []Charge{{Rule: r, Key: n.KeyString(r, "acme"), Cost: 1}}
+	var d Decision
+	now := Now()
+	i := 0
+	refused := 0
+	b.ReportAllocs()
+	for b.Loop() {
+		if i++; i%64 == 0 {
+			now = Now() // as requests would bring it
+		}
+		if n.Decide(now, charges, &d); !d.Admitted {
+			refused++
+		}
+	}
+	b.ReportMetric(float64(refused)/float64(i), "refused/op")
+}

@@ -122,7 +122,7 @@ func (h *hold) apply(now Instant, r core.Reply, wanted int64) {
 // Intervals of housekeeping.
 const (
 	settleAfter = 10 * time.Minute // the longest that a use goes unreported
-	reportAfter = 30 * time.Second // the same while the pool is low
+	reportAfter = 30 * time.Second // the same while the pool is low, when it is much of it
 	idleAfter   = 10 * time.Second // unused rights go back while the pool is low
 	forgetAfter = 3 * time.Minute  // beyond the window
 )
@@ -141,7 +141,7 @@ func (h *hold) due(now Instant) (report bool) {
 	case heard > settleAfter:
 		return true
 	case low:
-		return heard > reportAfter || heard > time.Second && unreported >= max(1, h.pool/16)
+		return heard > reportAfter && unreported >= max(1, h.pool/16)
 	}
 	return false
 }

@@ -36,14 +36,6 @@ func (n *Node) keeps() bool {
 	return n.decree.By == ByHome && n.decree.Epoch == n.epoch && n.epoch != 0
 }
 
-// homes are the members among which keys are spread now.
-func (n *Node) homes() []Member {
-	if n.keeps() {
-		return n.decree.Homes
-	}
-	return n.members
-}
-
 // opensNS is when this node, as a home, begins to grant. It is worked out with
 // every tick: what changes between two is far less than HoldDown − QuorumFor.
 func (n *Node) opensNS(now Instant) int64 {

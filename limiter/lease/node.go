@@ -121,6 +121,20 @@ func (n *Node) FenceNS() int64 {
 // Epoch is the authority's epoch; 0 while none is known.
 func (n *Node) Epoch() uint64 { return n.epoch }
 
+// Authority is who keeps the books: redis, home, or none.
+func (n *Node) Authority() string {
+	switch {
+	case n.keeps():
+		return "home"
+	case n.epoch != 0 && n.o.Redis:
+		return "redis"
+	}
+	return "none"
+}
+
+// Books is how many keys' books, or copies of them, the node keeps.
+func (n *Node) Books() int { return len(n.shelf) }
+
 // Counts returns the counters.
 func (n *Node) Counts() Counts { return n.counts }
 

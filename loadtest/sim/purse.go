@@ -78,7 +78,7 @@ func (p *purse) Answer(now lease.Instant, a lease.Answer) {
 		wait := 250 * time.Millisecond
 		if a.Outcome == lease.Exhausted {
 			if wait = a.Reset; a.Stray || wait == 0 {
-				wait = 50 * time.Millisecond
+				wait = 500 * time.Millisecond
 			}
 		}
 		p.waitNS = now.MonoNS + int64(wait)

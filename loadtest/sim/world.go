@@ -64,6 +64,7 @@ func (k FaultKind) String() string {
 // Result is what came out.
 type Result struct {
 	Admitted, Refused, Requests, Takes, Messages int64
+	Questions                                    int64 // to Redis or to homes
 	Exact                                        int64 // what an exact log would have admitted
 	Worst                                        int64 // most admissions above the limit in a window
 	Err                                          error // of the first violation
@@ -163,6 +164,10 @@ func Run(o Options) Result {
 		}
 		w.now = e.at
 		e.run()
+	}
+	for _, n := range w.nodes {
+		c := n.node.Counts()
+		w.Questions += int64(c.Takes + c.Reports)
 	}
 	return w.Result
 }
