@@ -43,6 +43,7 @@ type fleet struct {
 	node  *lease.Node // of the goroutine
 	redis *redis.Client
 	inbox chan incoming
+	look  chan func(*lease.Node) // questions of people
 
 	members []uint64 // scratch
 	wire    []byte   // scratch
@@ -119,7 +120,7 @@ type ClusterStats struct {
 
 func newFleet(l *Limiter, o *ClusterOptions) *fleet {
 	f := &fleet{
-		l: l, o: o, log: o.Logger, budget: waitBudget, wake: make(chan struct{}, 1), boot: bootNS,
+		l: l, o: o, log: o.Logger, budget: waitBudget, wake: make(chan struct{}, 1), look: make(chan func(*lease.Node)), boot: bootNS,
 		gone: &Rule{window: time.Hour, unitNS: int64(10 * time.Millisecond), unit: unit10ms, limit: core.Limit{Rights: 1, Span: 360_000}},
 	}
 	if f.log == nil {
@@ -242,6 +243,8 @@ func (f *fleet) run(ctx context.Context) {
 				f.join()
 			}
 			f.node.Tick(f.now())
+		case ask := <-f.look:
+			ask(f.node)
 		case m := <-f.inbox:
 			f.node.Receive(f.now(), lease.Member(m.from), &m.m)
 		case p := <-in:

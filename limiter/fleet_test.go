@@ -129,6 +129,14 @@ func TestWhatANodeUsesOthersSee(t *testing.T) {
 	if admitted > 10 || admitted < 9 {
 		t.Errorf("%d of 10 admitted", admitted)
 	}
+	h, err := nodes[0].Holdings(t.Context(), nodes[0].KeyString(r, "acme"))
+	var sum int64
+	for _, n := range h.Nodes {
+		sum += n.Held + n.Used
+	}
+	if err != nil || h.Authority != "redis" || !h.Known || len(h.Nodes) != 2 || sum > 10 || sum < int64(admitted) {
+		t.Errorf("%v %+v", err, h)
+	}
 	// Others have rights: the refusal does not hold for the whole window.
 	_, d := nodes[0].try(r, "acme", 1)
 	if d.Admitted || d.RetryAfter <= 0 || d.Remaining != 0 {

@@ -22,7 +22,8 @@ type Options struct {
 	MaxAddresses int
 	// Clock is read by Run. Default: Now.
 	Clock func() Instant
-	// Cluster says who shares the limits. Zero: nobody.
+	// Cluster says who shares the limits. Zero: nobody. All nodes need the same
+	// Secret, or each counts for itself.
 	Cluster ClusterOptions
 }
 
@@ -43,6 +44,9 @@ type Limiter struct {
 
 // New returns a Limiter without starting anything.
 func New(o Options) *Limiter {
+	if o.Secret == ([16]byte{}) && o.Cluster.any() {
+		panic("BUG: limits that nodes share need a common secret")
+	}
 	if o.Secret == ([16]byte{}) {
 		rand.Read(o.Secret[:]) // never fails: the process ends instead
 	}

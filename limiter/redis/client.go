@@ -80,6 +80,8 @@ var (
 	beat  = compile(script.Beat)
 	claim = compile(script.Claim)
 	probe = compile(script.Probe)
+
+	inspect = compile(script.Inspect)
 )
 
 // command is one script call; each Call becomes one, or one for each tag.
@@ -301,4 +303,25 @@ func number(s string) uint64 {
 func parseReplica(s string) core.Replica {
 	n, _ := strconv.ParseUint(s, 16, 64)
 	return core.Replica(n)
+}
+
+// Inspect returns what the books of a key say: the rights that nodes hold, and the
+// row of each replica. Any goroutine may call it.
+func (c *Client) Inspect(ctx context.Context, k lease.Key) (held int64, rows []core.SnapshotRow, err error) {
+	bucket, _ := c.bucket(k)
+	cmd := []command{{program: inspect, keys: []string{bucket}}}
+	if err := c.run(ctx, cmd); err != nil {
+		return 0, nil, fmt.Errorf("redis: %w", err)
+	}
+	list, err := cmd[0].reply.StringSlice()
+	if err != nil || len(list) == 0 {
+		return 0, nil, fmt.Errorf("redis: inspect: %w", err)
+	}
+	for i := 1; i+4 < len(list); i += 5 {
+		rows = append(rows, core.SnapshotRow{
+			Replica: parseReplica(list[i]), Gone: list[i+4] == "1",
+			Row: core.Row{Granted: int64(number(list[i+1])), Settled: int64(number(list[i+2])), Returned: int64(number(list[i+3]))},
+		})
+	}
+	return int64(number(list[0])), rows, nil
 }

@@ -14,6 +14,8 @@ var (
 	Beat string
 	//go:embed claim.lua
 	Claim string
+	//go:embed inspect.lua
+	Inspect string
 )
 
 // Probe returns the epoch, and changes nothing: a replica that does not follow
