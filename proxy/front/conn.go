@@ -299,7 +299,7 @@ func (c *conn) refuse(x *exchange, err error) {
 // to read its answer, and lingerBytes how much of that input is thrown away.
 const (
 	lingerTime  = 500 * time.Millisecond
-	lingerBytes = 1 << 20
+	lingerBytes = 16 << 20
 )
 
 // linger ends our half of the connection and reads the other for a while: the
