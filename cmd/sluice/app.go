@@ -197,9 +197,13 @@ func (a *app) startProxy(ctx context.Context) error {
 		prepared.Close()
 		return err
 	}
-	if err := a.gossip.join(nil); err != nil {
+	switch err := a.gossip.join(nil); {
+	case err != nil && a.line.wire == nil:
 		prepared.Close()
 		return err
+	case err != nil: // the predecessor is gone: serving alone is better than not at all
+		a.log.Error("this node is in no cluster", telemetry.KeyError, err)
+		a.health.Set("cluster", err)
 	}
 	a.listeners.Commit(prepared)
 	a.upgrader.begin(a.past)
