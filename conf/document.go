@@ -184,7 +184,7 @@ type Limits struct {
 	Anonymous   *Limit `yaml:"anonymous" doc:"Limit of callers without a tenant, by client address. Default: 100 requests an hour"`
 	Address     *Limit `yaml:"address" doc:"Limit by client address before credentials are looked at. Absent: none."`
 	Mode        string `yaml:"mode" enum:"enforce|shadow" doc:"enforce refuses; shadow counts and never refuses. Default: enforce"`
-	Partition   string `yaml:"partition" enum:"strict|available" doc:"When nodes of a cluster fail or are cut off: strict never admits above a limit and refuses rather; available goes on, and may exceed it by what the lost nodes had not reported. Default: strict"`
+	Partition   string `yaml:"partition" enum:"strict|available" doc:"When nodes of a cluster fail or are cut off: strict never admits above a limit and refuses rather; available goes on, and may exceed it by what the lost nodes had not reported. Default: strict" soon:"each node keeps quotas by itself"`
 }
 
 // Service is a named group of upstreams that can serve the same requests.
