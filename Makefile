@@ -11,6 +11,7 @@ LDFLAGS := -X main.version=$(VERSION)
 K6      := $(BIN)/k6
 FUZZTIME ?= 20s
 DEMO_FLAGS ?=
+UPGRADES ?= 50
 
 .PHONY: help
 help: ## List these targets.
@@ -41,8 +42,8 @@ integration: build ## The built binary against FastAPI on uvicorn and real clien
 	SLUICE_TEST_BINARY=$(CURDIR)/$(BIN)/sluice $(GO) test -tags integration -count=1 -timeout 10m ./test/...
 
 .PHONY: upgrade-test
-upgrade-test: build ## Fifty upgrades at full load, where make test makes five (about 2 minutes).
-	SLUICE_UPGRADES=50 SLUICE_TEST_BINARY=$(CURDIR)/$(BIN)/sluice $(GO) test -tags integration -count=1 -v -timeout 20m -run Upgrade ./test
+upgrade-test: build ## UPGRADES (50) upgrades at full load, where make test makes four.
+	SLUICE_UPGRADES=$(UPGRADES) SLUICE_TEST_BINARY=$(CURDIR)/$(BIN)/sluice $(GO) test -tags integration -count=1 -v -timeout 20m -run Upgrade ./test
 
 .PHONY: lint
 lint: ## vet, staticcheck, formatting, floors, tidy modules.
