@@ -260,6 +260,14 @@ func (p *Process) Eventually(within time.Duration, condition func() error) {
 		err = condition()
 		return err == nil || ended
 	})
+	if err != nil && ended {
+		// Its last words may still be on their way; a descendant may hold the pipe.
+		select {
+		case <-p.read:
+		case <-time.After(time.Second):
+		}
+		err = condition()
+	}
 	switch {
 	case err != nil && ended:
 		p.t.Fatalf("testkit: %s has ended (%v): %v", p.name, p.err, err)
