@@ -66,7 +66,9 @@ func startRoom(t *testing.T, ctx context.Context, n int) (*room, []*node) {
 	var run sync.WaitGroup
 	for i := range n {
 		s := &seat{r: r, self: uint64(i+1)<<32 | 1, in: make(chan delivery, 4096)}
+		r.mu.Lock()
 		r.members = append(r.members, s)
+		r.mu.Unlock()
 		o := Options{Clock: clock, Cluster: ClusterOptions{Peers: s, Nodes: n}}
 		o.Secret[0] = 1
 		l := New(o)
