@@ -147,16 +147,22 @@ func TestNewAndExpiringKeysUnderConcurrentRequests(t *testing.T) {
 		sync.Mutex
 		at []int64
 	}
-	together(6, func(g int) {
+	const callers = 5
+	var busy atomic.Int64
+	busy.Store(callers)
+	together(1+callers, func(g int) {
 		rnd := rand.New(rand.NewPCG(uint64(g), 4))
+		if g == 0 { // sweeps for as long as somebody decides, however they are scheduled
+			for n := 0; n < 6000 || busy.Load() > 0; n++ {
+				now := start.after(time.Duration(clock.Add(int64(time.Millisecond))))
+				l.keys.shards[rnd.IntN(numShards)].sweep(l.keys, now)
+			}
+			return
+		}
+		defer busy.Add(-1)
 		var d Decision
 		for range 6000 {
 			i := rnd.IntN(keys)
-			if g == 0 {
-				now := start.after(time.Duration(clock.Add(int64(time.Millisecond))))
-				l.keys.shards[rnd.IntN(numShards)].sweep(l.keys, now)
-				continue
-			}
 			// The lock makes the order of decisions on a key that of their clocks. A
 			// sweep may be later than both, and then so is the decision.
 			k := &last[i]
