@@ -68,7 +68,7 @@ func run(t *testing.T, a *AccessLog) (stop func()) {
 func TestLinesAreWrittenWithinAFlush(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		out := &memory{}
-		a := newAccessLog(AccessLogOptions{}.withDefaults(), out)
+		a := newAccessLog(AccessLogOptions{}, out)
 		run(t, a)
 		a.Write(fullRecord())
 		synctest.Wait()
@@ -86,7 +86,7 @@ func TestLinesAreWrittenWithinAFlush(t *testing.T) {
 // Invariant 3: what was taken is written when Run returns, in whole lines.
 func TestStopLosesNothing(t *testing.T) {
 	out := &memory{}
-	a := newAccessLog(AccessLogOptions{}.withDefaults(), out)
+	a := newAccessLog(AccessLogOptions{}, out)
 	stop := run(t, a)
 	const writers, each = 8, 2000
 	var wg sync.WaitGroup
@@ -128,7 +128,7 @@ func TestStopLosesNothing(t *testing.T) {
 // either written or counted.
 func TestSlowDiskDropsAndCounts(t *testing.T) {
 	out := &memory{gate: make(chan struct{})}
-	a := newAccessLog(AccessLogOptions{Buffer: 4 * batchSize}.withDefaults(), out)
+	a := newAccessLog(AccessLogOptions{Buffer: 4 * batchSize}, out)
 	stop := run(t, a)
 	const total = 5000 // some 3 MB into 256 KiB of buffers
 	for range total {
@@ -150,7 +150,7 @@ func TestSlowDiskDropsAndCounts(t *testing.T) {
 func TestBatchesComeBackAfterAStall(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		out := &memory{}
-		a := newAccessLog(AccessLogOptions{Buffer: 2 * batchSize}.withDefaults(), out)
+		a := newAccessLog(AccessLogOptions{Buffer: 2 * batchSize}, out)
 		run(t, a)
 		for range 20 { // far more than the buffers hold at once
 			for range 50 {
@@ -169,7 +169,7 @@ func TestBrokenDiskCountsAndWarnsOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var warnings bytes.Buffer
 		out := &memory{err: errors.New("no space left on device")}
-		a := newAccessLog(AccessLogOptions{Logger: NewLogger(LogOptions{}, &warnings)}.withDefaults(), out)
+		a := newAccessLog(AccessLogOptions{Logger: NewLogger(LogOptions{}, &warnings)}, out)
 		stop := run(t, a)
 		for range 5 {
 			a.Write(fullRecord())
@@ -211,7 +211,7 @@ func TestWriteAllocatesNothing(t *testing.T) {
 		return // sync.Pool drops items at random under the race detector
 	}
 	out := &memory{}
-	a := newAccessLog(AccessLogOptions{}.withDefaults(), out)
+	a := newAccessLog(AccessLogOptions{}, out)
 	r := fullRecord()
 	a.Write(r)
 	if n := testing.AllocsPerRun(50, func() { a.Write(r) }); n != 0 {
@@ -241,7 +241,7 @@ func (*cutWriter) Close() error { return nil }
 
 func TestALineCutByAnErrorSpoilsNoOther(t *testing.T) {
 	w := &cutWriter{left: 7, err: errors.New("full")}
-	s := &stream{w: w, chunk: MaxLine}
+	s := &pipe{w: w, chunk: MaxLine}
 	if n, err := s.write([]byte("one\ntwo two\nthree\n")); n != 4 || err == nil {
 		t.Errorf("wrote %d, %v; want the 4 bytes of the first line and an error", n, err)
 	}
@@ -265,7 +265,7 @@ func (*pieces) Close() error { return nil }
 // Invariant 2, for pipes: no write is larger than PIPE_BUF, and each ends a line.
 func TestPipesAreWrittenInWholeLines(t *testing.T) {
 	var p pieces
-	s := &stream{w: &p, chunk: MaxLine}
+	s := &pipe{w: &p, chunk: MaxLine}
 	line := encodeLine(fullRecord())
 	all := strings.Repeat(line, 50)
 	if n, err := s.write([]byte(all)); n != len(all) || err != nil {

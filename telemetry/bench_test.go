@@ -19,7 +19,7 @@ func BenchmarkLine(b *testing.B) {
 // BenchmarkAccessLogWrite is what a request pays, with a disk that keeps up.
 func BenchmarkAccessLogWrite(b *testing.B) {
 	out := &discard{}
-	a := newAccessLog(AccessLogOptions{}.withDefaults(), out)
+	a := newAccessLog(AccessLogOptions{}, out)
 	b.ReportAllocs()
 	b.RunParallel(func(pb *testing.PB) {
 		r := fullRecord()

@@ -1,7 +1,8 @@
 // Package telemetry says what happened: the access log, the operational log,
 // the metrics, the trace context and the readiness of this process.
 //
-//	              ┌─ AccessLog ── shards ── writer goroutine ── file, stdout
+//	              ┌─ AccessLog, Stream ── shards ── Run ──┬─ writer goroutine ── file, stdout
+//	              │                                       └─ sinks
 //	one request ──┤
 //	              └─ Metrics ─┬── cells, a copy per stripe ──┐
 //	                          └── the Set's own counters ────┤
@@ -61,7 +62,8 @@
 // A disk that is slow or full costs log lines, never requests: they are counted
 // by Dropped and warned about at most once in ten seconds. So does a standard
 // output whose reader has gone. A rotation or compression that fails is retried
-// by the next sweep.
+// by the next sweep. A disk that hangs keeps no line from the sinks, nor one sink
+// from the others.
 //
 // # What it does not do
 //

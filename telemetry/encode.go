@@ -147,6 +147,17 @@ func appendHex(b, src []byte) []byte {
 	return b
 }
 
+// AppendText appends s as the inside of a JSON string, at most limit bytes, for the
+// lines of a [Stream]: a text of a client can neither end the string nor
+// send commands to the terminal that shows it. What is cut ends in "…".
+func AppendText(b []byte, s string, limit int) []byte { return appendText(b, s, limit) }
+
+// AppendTime appends t as the lines of a [Stream] have it: UTC, RFC 3339, to the
+// millisecond.
+func AppendTime(b []byte, t time.Time) []byte {
+	return t.UTC().AppendFormat(b, "2006-01-02T15:04:05.000Z")
+}
+
 // appendOptional appends a key and s, or nothing when s is empty.
 func appendOptional(b []byte, key, s string, limit int) []byte {
 	if s == "" {

@@ -223,7 +223,7 @@ func TestCollectorsAreMerged(t *testing.T) {
 	})
 	var h Health
 	m.Collect(h.Collect)
-	a := newAccessLog(AccessLogOptions{}.withDefaults(), &memory{})
+	a := newAccessLog(AccessLogOptions{}, &memory{})
 	a.dropped.Add(2)
 	m.Collect(a.Collect)
 	expect(t, scrapeText(t, m), map[string]float64{

@@ -12,7 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// logFile is the access log in a file, which several processes may append to:
+// logFile is a stream in a file, which several processes may append to:
 // during an upgrade the old and the new generation do.
 //
 // A file holds the lines of one UTC day and at most segment bytes, about. Then
@@ -25,10 +25,12 @@ import (
 // with the directory locked exclusively, so that two processes that find the
 // file full do not rename twice. Neither is ever waited for.
 type logFile struct {
+	name    string // of the stream
 	path    string
 	keep    time.Duration
 	maxSize int64
 	segment int64
+	maxLine int
 	log     *slog.Logger
 	rotated chan struct{} // wakes the sweep
 
@@ -38,15 +40,17 @@ type logFile struct {
 	torn    bool
 }
 
-func openLogFile(path string, keep time.Duration, maxSize int64, log *slog.Logger) (*logFile, error) {
+func openLogFile(o StreamOptions) (*logFile, error) {
 	l := &logFile{
-		path:    path,
-		keep:    keep,
-		maxSize: maxSize,
+		name:    o.Name,
+		path:    o.File,
+		keep:    o.Keep,
+		maxSize: o.MaxSize,
+		maxLine: o.MaxLine,
 		// A tenth of the whole, so that the oldest tenth goes when it is full;
 		// at most what compresses in a second or two.
-		segment: min(max(maxSize/10, 1<<20), 256<<20),
-		log:     log,
+		segment: min(max(o.MaxSize/10, 1<<20), 256<<20),
+		log:     o.Logger,
 		rotated: make(chan struct{}, 1),
 	}
 	if err := l.open(); err != nil {
@@ -62,12 +66,12 @@ func (l *logFile) open() error {
 		// Readable by the group, for log shippers; not by everyone.
 		f, err := os.OpenFile(l.path, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o640)
 		if err != nil {
-			return fmt.Errorf("open access log: %w", err)
+			return fmt.Errorf("open %s log: %w", l.name, err)
 		}
 		info, err := f.Stat()
 		if err != nil {
 			_ = f.Close()
-			return fmt.Errorf("open access log: %w", err)
+			return fmt.Errorf("open %s log: %w", l.name, err)
 		}
 		regular := info.Mode().IsRegular()
 		if regular && (isLocked(flock(f, unix.LOCK_SH)) || !l.isCurrent(info)) {
@@ -81,7 +85,7 @@ func (l *logFile) open() error {
 		}
 		return nil
 	}
-	return fmt.Errorf("open access log: %s is being renamed all the time", l.path)
+	return fmt.Errorf("open %s log: %s is being renamed all the time", l.name, l.path)
 }
 
 func (l *logFile) isCurrent(info os.FileInfo) bool {
@@ -94,7 +98,7 @@ func (l *logFile) write(lines []byte) (int, error) {
 		return 0, err
 	}
 	l.last = time.Now()
-	return writeLines(l.f, lines, len(lines)+MaxLine, &l.torn)
+	return writeLines(l.f, lines, len(lines)+l.maxLine, &l.torn)
 }
 
 // prepare makes l.f the file that more bytes are to be appended to.
@@ -107,7 +111,7 @@ func (l *logFile) prepare(more int64) error {
 	}
 	info, err := l.f.Stat()
 	if err != nil {
-		return fmt.Errorf("access log: %w", err)
+		return fmt.Errorf("%s log: %w", l.name, err)
 	}
 	if !l.isCurrent(info) {
 		return l.reopen()
@@ -119,7 +123,7 @@ func (l *logFile) prepare(more int64) error {
 	}
 	if err := l.rename(info, now); err != nil {
 		// The lines matter more than the size: go on in this file.
-		l.log.Warn("access log cannot be rotated", KeyError, err)
+		l.log.Warn(l.name+" log cannot be rotated", KeyError, err)
 		return nil
 	}
 	select {
@@ -190,7 +194,7 @@ func (l *logFile) close() error {
 	err := l.f.Close()
 	l.f = nil
 	if err != nil {
-		return fmt.Errorf("access log: %w", err)
+		return fmt.Errorf("%s log: %w", l.name, err)
 	}
 	return nil
 }

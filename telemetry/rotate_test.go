@@ -5,7 +5,6 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"log/slog"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -19,7 +18,7 @@ import (
 
 func openTestFile(t *testing.T, path string) *logFile {
 	t.Helper()
-	l, err := openLogFile(path, time.Hour, 1<<30, slog.New(slog.DiscardHandler))
+	l, err := openLogFile(StreamOptions{Name: "access", File: path, Keep: time.Hour, MaxSize: 1 << 30}.withDefaults())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -55,7 +55,7 @@ func (l *logFile) sweep(ctx context.Context) {
 	defer tick.Stop()
 	for {
 		if err := l.sweepOnce(ctx, time.Now()); err != nil && ctx.Err() == nil {
-			l.log.Warn("old access logs cannot be tidied", KeyError, err)
+			l.log.Warn("old files of the "+l.name+" log cannot be tidied", KeyError, err)
 		}
 		select {
 		case <-ctx.Done():
