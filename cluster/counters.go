@@ -17,7 +17,7 @@ type counters struct {
 	reliableFailed      atomic.Uint64
 	pending             atomic.Int64 // messages that wait for a stream
 
-	conflictLog, reliableLog, saveLog, joinLog, skewLog telemetry.Throttle
+	conflictLog, reliableLog, joinLog, skewLog telemetry.Throttle
 }
 
 func attrNode(p *peer) slog.Attr    { return slog.String("node", p.node.Load().Name) }

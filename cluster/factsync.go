@@ -18,8 +18,6 @@ const (
 	factChunk    = 64 << 10              // bytes of entries in one frame, when differences are repaired
 	syncInterval = 2 * time.Second       // between two repairs with one peer that we ask for
 	mergeDelay   = 50 * time.Millisecond // after a push/pull
-	saveInterval = 2 * time.Second       // between two writes of the snapshot
-	sweepAtMost  = 10 * time.Second      // between two looks at what has expired
 )
 
 // pendingFacts are entries written here that nobody has been told.
@@ -239,24 +237,6 @@ func (n *Node) mergeState(b []byte) {
 			n.drop(dropOverflow)
 		}
 	})
-}
-
-// saveFacts lets facts expire and keeps the snapshot file.
-func (n *Node) saveFacts() {
-	for {
-		wait := sweepAtMost
-		if due := n.facts.Sweep(); !due.IsZero() {
-			wait = min(max(due.Sub(n.o.Now()), 10*time.Millisecond), wait)
-		}
-		if err := n.facts.Save(); err != nil {
-			n.counters.saveLog.Warn(n.log, "facts not saved", attrError(err))
-		}
-		select {
-		case <-time.After(min(wait, saveInterval)):
-		case <-n.stop:
-			return
-		}
-	}
 }
 
 // lag measures how old facts are when they come by gossip.

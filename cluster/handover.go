@@ -14,7 +14,7 @@ import (
 //	version  name  nonce (4)  generation (4)  seq (8)  configured keys' fingerprint
 //	count of keys  keys
 //	count of peers (2)  peers: id (8), since (8), name, address, seen (8 each)
-//	facts: the rest, as in the snapshot file
+//	facts: the rest, as in the snapshot file; nothing when others keep them
 type handover struct {
 	name       string
 	nonce      uint32
@@ -110,8 +110,11 @@ func (n *Node) Handover() ([]byte, error) {
 	}
 	h := handover{
 		name: n.id.name, nonce: n.id.nonce, generation: n.id.generation, configured: n.id.configured,
-		keys: n.keyring.ring.GetKeys(), peers: map[NodeID]inherited{}, facts: n.facts.Encode(),
+		keys: n.keyring.ring.GetKeys(), peers: map[NodeID]inherited{},
 		seq: n.broadcasts.seq.Load(),
+	}
+	if n.owned {
+		h.facts = n.facts.Encode()
 	}
 	v := n.roster.view.Load()
 	for _, m := range v.members {

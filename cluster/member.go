@@ -18,6 +18,10 @@ func makeNodeID(name string, nonce uint32) NodeID {
 	return NodeID(nameHash(name))<<32 | NodeID(nonce)
 }
 
+// NewID names a replica that is no member itself, such as the writer of facts on a
+// node without a cluster.
+func NewID(name string) NodeID { return makeNodeID(name, newNonce()) }
+
 // Stable is the half that outlives restarts.
 func (id NodeID) Stable() uint32 { return uint32(id >> 32) }
 

@@ -24,6 +24,7 @@ type Node struct {
 	self  NodeID
 	log   *slog.Logger
 	facts *facts.Store
+	owned bool // facts is the node's own
 	born  time.Time
 
 	successor bool // of a process that handed over
@@ -102,16 +103,20 @@ func New(o Options) (*Node, error) {
 		return nil, fmt.Errorf("cluster: %w", err)
 	}
 
-	o.Facts.Node, o.Facts.Now = uint64(n.self), o.Now
-	o.Facts.Logger = cmp.Or(o.Facts.Logger, o.Logger)
-	if n.facts, err = facts.Open(o.Facts); err != nil {
-		return nil, fmt.Errorf("cluster: %w", err)
+	if n.facts = o.Store; n.facts == nil {
+		n.owned = true
+		o.Facts.Node, o.Facts.Now = uint64(n.self), o.Now
+		o.Facts.Logger = cmp.Or(o.Facts.Logger, o.Logger)
+		if n.facts, err = facts.Open(o.Facts); err != nil {
+			return nil, fmt.Errorf("cluster: %w", err)
+		}
 	}
-	n.facts.OnChange(n.pending.add)
 	if h != nil {
 		n.successor = true
-		if err := n.facts.Restore(h.facts); err != nil {
-			return nil, fmt.Errorf("cluster: handover: %w", err)
+		if len(h.facts) > 0 {
+			if err := n.facts.Restore(h.facts); err != nil {
+				return nil, fmt.Errorf("cluster: handover: %w", err)
+			}
 		}
 		n.broadcasts.seq.Store(h.seq) // before peers are made, which count on from there
 		n.roster.inherit(h)
@@ -127,6 +132,7 @@ func New(o Options) (*Node, error) {
 		n.sockets = newSocketTransport(o.Sockets, id.bind, id.advertise, n.log)
 		n.transport = n.sockets
 	}
+	n.facts.OnChange(n.pending.add)
 	return n, nil
 }
 
@@ -189,7 +195,9 @@ func (n *Node) Run(ctx context.Context) error {
 	n.spawn(n.pulse)
 	n.spawn(n.gossipFacts)
 	n.spawn(n.syncFacts)
-	n.spawn(n.saveFacts)
+	if n.owned {
+		n.spawn(func() { n.facts.Run(n.ctx) }) // what it could not save, Run tries once more
+	}
 	n.spawn(n.publishMeta)
 
 	select {
@@ -198,6 +206,9 @@ func (n *Node) Run(ctx context.Context) error {
 	}
 	n.end()
 	n.loops.Wait()
+	if !n.owned {
+		return nil
+	}
 	return n.facts.Save()
 }
 
@@ -225,6 +236,7 @@ func (n *Node) end() {
 		return
 	}
 	n.ended = true
+	n.facts.OnChange(nil) // what is written from now on, digests find
 	if list := n.list.Load(); list != nil {
 		list.Shutdown() // its error is the transport's, which it has logged
 	} else {

@@ -59,8 +59,13 @@ type Options struct {
 	// the keys: it may travel over a private descriptor and nowhere else.
 	Handover []byte
 
-	// Facts says how much the node remembers, and where. Node and Now are
-	// filled in.
+	// Store is what the nodes agree on, when it belongs to somebody who outlives
+	// the node and runs it. Handover then leaves it to that one, too. Default: a
+	// store of the node's own.
+	Store *facts.Store
+
+	// Facts says how much a store of the node's own remembers, and where. Node and
+	// Now are filled in.
 	Facts facts.Options
 
 	// Logger takes what happens. Default: nothing is logged.

@@ -26,10 +26,12 @@
 //  6. Memory is bounded: by kinds, by facts per kind, by bytes per fact.
 //  7. A snapshot file is either whole or refused; writing one replaces the former
 //     in one step.
+//  8. Of the processes of a node, one keeps the facts; [Store.Set] in another fails
+//     with [ErrFrozen] rather than write what would be lost.
 //
 // # Concurrency
 //
-// A Store is safe for concurrent use and has no goroutine of its own. Watchers
+// A Store is safe for concurrent use and has no goroutine but [Store.Run]'s. Watchers
 // are called one at a time, in order, by whichever goroutine made the change;
 // they must not block, and may call the Store. There are two locks, never held
 // together with a watcher's call: mu (the tables) before queue (the notices).

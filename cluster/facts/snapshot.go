@@ -25,13 +25,14 @@ var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 var errDamaged = errors.New("facts: the snapshot is damaged")
 
 // Save writes the snapshot file when something has changed since it was last
-// written. The file is replaced in one step and is on disk when Save returns.
+// written. The file is replaced in one step and is on disk when Save returns. A
+// frozen store leaves the file to the process that keeps the facts.
 func (s *Store) Save() error {
 	if s.o.Path == "" {
 		return nil
 	}
 	s.mu.Lock()
-	if !s.dirty {
+	if !s.dirty || s.frozen {
 		s.mu.Unlock()
 		return nil
 	}

@@ -28,8 +28,9 @@ type Options struct {
 
 // Errors of Set and Delete.
 var (
-	ErrFull = errors.New("facts: the kind is full")
-	ErrSize = errors.New("facts: kind, key or value is too long, or empty")
+	ErrFull   = errors.New("facts: the kind is full")
+	ErrSize   = errors.New("facts: kind, key or value is too long, or empty")
+	ErrFrozen = errors.New("facts: another process of this node keeps them now")
 )
 
 // Fact is a fact as readers see it.
@@ -62,13 +63,16 @@ type Store struct {
 	total   int
 	due     int64 // no record changes by itself before this, in Unix milliseconds
 	dirty   bool  // something is not in the snapshot file
+	frozen  bool
 	refused map[string]uint64
+
+	sooner chan struct{} // wakes Run when due has moved
 
 	queue    sync.Mutex
 	notices  []notice
 	telling  bool
 	watchers []*watcher
-	onChange func([]*Entry)
+	onChange func([]*Entry) // nil: nobody is told
 }
 
 type record struct {
@@ -88,7 +92,7 @@ func Open(o Options) (*Store, error) {
 	}
 	s := &Store{
 		o: o, log: o.Logger, kinds: map[string]map[string]*record{},
-		refused: map[string]uint64{}, due: never,
+		refused: map[string]uint64{}, due: never, sooner: make(chan struct{}, 1),
 	}
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
@@ -104,7 +108,7 @@ func Open(o Options) (*Store, error) {
 func (s *Store) nowMS() int64 { return s.o.Now().UnixMilli() }
 
 // Set makes value the fact under kind and key until expires; the zero time means
-// for good. It is copied. The errors are ErrSize and ErrFull.
+// for good. It is copied. The errors are ErrSize, ErrFull and ErrFrozen.
 func (s *Store) Set(kind, key string, value []byte, expires time.Time) error {
 	if len(kind) == 0 || len(kind) > MaxKindLen || len(key) > MaxKeyLen || len(value) > MaxValueLen {
 		return ErrSize
@@ -130,6 +134,10 @@ func (s *Store) Delete(kind, key string) error {
 
 func (s *Store) write(e *Entry) error {
 	s.mu.Lock()
+	if s.frozen {
+		s.mu.Unlock()
+		return ErrFrozen
+	}
 	now := s.nowMS()
 	old := s.kinds[e.Kind][e.Key]
 	if old == nil && s.full(e.Kind, 1) {
@@ -221,7 +229,13 @@ func (s *Store) put(e *Entry, now int64, local bool) {
 	k[e.Key] = r
 	s.toggle(r)
 	s.dirty = true
-	s.due = min(s.due, r.changesAt())
+	if at := r.changesAt(); at < s.due {
+		s.due = at
+		select {
+		case s.sooner <- struct{}{}:
+		default: // Run has not looked since the last one
+		}
+	}
 
 	was := old != nil && old.shown
 	if was {
@@ -288,7 +302,7 @@ func (s *Store) Snapshot(kind string) []Fact {
 
 // Sweep tells watchers what has expired and forgets what need not be remembered.
 // It returns when it has something to do next; the zero time means not before
-// something is written. Someone must call it: the store has no timer.
+// something is written. [Store.Run] calls it when it is due.
 func (s *Store) Sweep() time.Time {
 	s.mu.Lock()
 	now := s.nowMS()

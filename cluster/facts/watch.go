@@ -43,9 +43,14 @@ func (s *Store) Watch(kind string, f func([]Change)) (stop func()) {
 	}
 }
 
-// OnChange calls f with what is written on this node, so that it can be told to
-// the others. It must be called before the first write, and once.
-func (s *Store) OnChange(f func([]*Entry)) { s.onChange = f }
+// OnChange has f called with what is written on this node from now on, so that it
+// can be told to the others; it replaces an earlier one. With nil nobody is told. A
+// call of the earlier one that is under way still finishes.
+func (s *Store) OnChange(f func([]*Entry)) {
+	s.queue.Lock()
+	defer s.queue.Unlock()
+	s.onChange = f
+}
 
 // enqueue adds a notice. The caller holds mu, so that notices have the order of
 // the changes.
@@ -71,7 +76,7 @@ func (s *Store) tell() {
 	for len(s.notices) > 0 {
 		batch := s.notices
 		s.notices = nil
-		watchers := slices.Clone(s.watchers)
+		watchers, onChange := slices.Clone(s.watchers), s.onChange
 		end := slices.IndexFunc(batch, func(n notice) bool { return n.newcomer != nil })
 		if end == 0 {
 			w := batch[0].newcomer
@@ -91,15 +96,15 @@ func (s *Store) tell() {
 			batch = batch[:end]
 		}
 		s.queue.Unlock()
-		s.deliver(batch, watchers)
+		deliver(batch, watchers, onChange)
 		s.queue.Lock()
 	}
 	s.telling = false
 	s.queue.Unlock()
 }
 
-func (s *Store) deliver(batch []notice, watchers []*watcher) {
-	if s.onChange != nil {
+func deliver(batch []notice, watchers []*watcher, onChange func([]*Entry)) {
+	if onChange != nil {
 		var out []*Entry
 		for _, n := range batch {
 			if n.gossip != nil {
@@ -107,7 +112,7 @@ func (s *Store) deliver(batch []notice, watchers []*watcher) {
 			}
 		}
 		if len(out) > 0 {
-			s.onChange(out)
+			onChange(out)
 		}
 	}
 	for _, w := range watchers {

@@ -18,6 +18,7 @@ import (
 
 	"sluice/admin"
 	"sluice/auth"
+	"sluice/cluster/facts"
 	"sluice/conf"
 	"sluice/limiter"
 	"sluice/proxy"
@@ -37,6 +38,7 @@ type app struct {
 	metrics   *telemetry.Metrics
 	health    *telemetry.Health
 	access    *telemetry.AccessLog
+	facts     *facts.Store
 	keys      *auth.KeyStore
 	limits    *limiter.Limiter
 	upstreams *upstream.Registry
@@ -86,6 +88,9 @@ func newApp(doc *conf.Document, log *slog.Logger, level *slog.LevelVar, line *li
 	}
 
 	// Engines.
+	if a.facts, err = openFacts(doc, line, log); err != nil {
+		return nil, err
+	}
 	a.keys = auth.NewKeyStore(auth.KeyStoreOptions{Logger: log})
 	a.limits = limiter.New(limiter.Options{})
 	a.certs = newCertStore(log)
@@ -98,7 +103,7 @@ func newApp(doc *conf.Document, log *slog.Logger, level *slog.LevelVar, line *li
 	})
 	a.listeners = proxy.NewListeners(a.gateway, proxy.Sockets{Listen: a.sockets.listen, TLS: a.certs.config}, log)
 	a.reloader = &reloader{path: doc.File(), log: log, apply: a.apply, inForce: doc}
-	a.gossip = newGossip(doc, line, log)
+	a.gossip = newGossip(doc, a.facts, line, log)
 	a.upgrader = newUpgrader(a, ledgerFile(doc))
 	line.again = a.upgrader.request
 	line.takeEarly(a.parts(), log)
@@ -106,6 +111,7 @@ func newApp(doc *conf.Document, log *slog.Logger, level *slog.LevelVar, line *li
 
 	a.phases = []phase{
 		a.background("access log", a.access.Run, 5*time.Second),
+		a.background("facts", a.facts.Run, 2*time.Second),
 		a.background("limiter", a.limits.Run, time.Second),
 		a.background("keys", a.keys.Run, time.Second),
 		a.background("upstreams", a.upstreams.Run, time.Second),
@@ -237,6 +243,7 @@ func (a *app) takePlace(ctx context.Context) (err error) {
 	if a.past, err = a.line.takeOver(a.parts(), a.log); err != nil {
 		return err
 	}
+	a.facts.Thaw()
 	close(a.line.taken)
 	a.sayPID()
 	a.serveAdmin()

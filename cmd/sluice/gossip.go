@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
-	"path/filepath"
 	"sync"
 	"time"
 
@@ -24,11 +23,12 @@ import (
 // upgrade the member passes from one process to the next: same name, same
 // sockets, and one reader of them at a time.
 type gossip struct {
-	conf *conf.Cluster // nil: alone
-	node conf.Node
-	line *lineage
-	fds  *tableflip.Fds
-	log  *slog.Logger
+	conf  *conf.Cluster // nil: alone
+	node  conf.Node
+	facts *facts.Store
+	line  *lineage
+	fds   *tableflip.Fds
+	log   *slog.Logger
 
 	mu     sync.Mutex // guards the fields below
 	base   *cluster.Sockets
@@ -37,8 +37,8 @@ type gossip struct {
 	given  []byte // what the successor was handed; nil: nothing
 }
 
-func newGossip(doc *conf.Document, line *lineage, log *slog.Logger) *gossip {
-	return &gossip{conf: doc.Cluster, node: doc.Node, line: line, fds: line.upgrades.Fds, log: log}
+func newGossip(doc *conf.Document, known *facts.Store, line *lineage, log *slog.Logger) *gossip {
+	return &gossip{conf: doc.Cluster, node: doc.Node, facts: known, line: line, fds: line.upgrades.Fds, log: log}
 }
 
 // bind takes over the predecessor's sockets, or opens them. Nothing reads them yet.
@@ -82,8 +82,7 @@ func (g *gossip) join(handover []byte) error {
 	}
 	member, err := cluster.New(cluster.Options{
 		Name: g.node.Name, Config: *g.conf, Version: version, Generation: uint32(g.line.generation),
-		Sockets: sockets, Handover: handover, Logger: g.log,
-		Facts: facts.Options{Path: filepath.Join(g.node.DataDir, "facts.snap")},
+		Sockets: sockets, Handover: handover, Store: g.facts, Logger: g.log,
 	})
 	if err != nil {
 		return fmt.Errorf("join the cluster: %w", err)

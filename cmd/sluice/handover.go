@@ -222,6 +222,7 @@ func (a *app) parts() []part {
 		{name: "keys", early: true, give: whole(a.keys.Export), take: a.keys.Import},
 		{name: "upstreams", early: true, give: whole(a.upstreams.Export), take: a.upstreams.Import},
 		a.gossip.part(),
+		factsPart(a.facts), // after gossip, which adds to them
 		a.limitsPart(),
 	}
 }
