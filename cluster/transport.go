@@ -284,6 +284,10 @@ func (t *socketTransport) DialTimeout(addr string, timeout time.Duration) (net.C
 // DialAddressTimeout opens a stream.
 func (t *socketTransport) DialAddressTimeout(a memberlist.Address, timeout time.Duration) (net.Conn, error) {
 	d := net.Dialer{Timeout: min(timeout, dialLimit)}
+	if at, ok := t.sockets.TCP.Addr().(*net.TCPAddr); ok && !at.IP.IsUnspecified() {
+		// Streams come from where packets come from, for the peers' firewalls.
+		d.LocalAddr = &net.TCPAddr{IP: at.IP, Zone: at.Zone}
+	}
 	c, err := d.DialContext(t.ctx, "tcp", a.Addr)
 	if err != nil {
 		return nil, err

@@ -10,6 +10,9 @@
 //		...
 //	}
 //
+// [FaultProxy] stands before a service and makes it fail in the ways that networks
+// and hosts do.
+//
 // # Invariants
 //
 //  1. A process that a test started has ended, with all its descendants, when
