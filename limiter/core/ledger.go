@@ -1,10 +1,5 @@
 package core
 
-import (
-	"cmp"
-	"slices"
-)
-
 // Replica names one spender: a node in one of its lives. A restarted node is a
 // new replica, so that nothing it had returned or lost can come back.
 type Replica uint64
@@ -124,7 +119,13 @@ type ledgerRow struct {
 	reply Reply
 	seen  Stamp
 	gone  bool // reclaimed
+	// log is the replica's own part of the account's log, in fewer runs: what another
+	// authority has to be told when the replica itself can no longer say it.
+	log Log
 }
+
+// rowRuns bounds the runs of one replica's log.
+const rowRuns = 8
 
 // Serve merges what t reports and grants what it wants, as far as the pool
 // allows. ok is false when t is older than what is known: there is then nothing
@@ -146,12 +147,12 @@ func (g *Ledger) Serve(now Stamp, l Limit, t Take, most int) (r Reply, ok bool) 
 	case row.gone:
 		r.Verdict = Reclaimed
 		return r, true
-	case t.Seq == row.seq:
+	case t.Seq == row.seq && row.reply.Seq == t.Seq:
 		return row.reply, true
-	case t.Seq < row.seq:
+	case t.Seq <= row.seq: // or it was another authority that answered it
 		return Reply{}, false
 	}
-	g.merge(now, row, t, most)
+	g.merge(now, l, row, t, most)
 	row.seq, row.seen = t.Seq, now
 	if g.Closed > 0 {
 		t.Want, r.Verdict = ReportOnly, Closed
@@ -233,13 +234,14 @@ func total(uses []Uses) (n int64) {
 func (g *Ledger) Present(now Stamp, l Limit, t Take, most int) {
 	g.Expire(now, l)
 	if row := g.row(t.From); !row.gone {
-		g.merge(now, row, t, most)
-		row.seen = now
+		g.merge(now, l, row, t, most)
+		row.seq, row.seen = max(row.seq, t.Seq), now
 	}
 }
 
 // merge takes over what t knows and row does not.
-func (g *Ledger) merge(now Stamp, row *ledgerRow, t Take, most int) {
+func (g *Ledger) merge(now Stamp, l Limit, row *ledgerRow, t Take, most int) {
+	row.log.Expire(now, l.Span)
 	next := row.Merge(t.Row)
 	// Rights that the authority had forgotten: they are in the replica's hands.
 	g.Held += next.Granted - row.Granted
@@ -250,24 +252,30 @@ func (g *Ledger) merge(now Stamp, row *ledgerRow, t Take, most int) {
 		old -= u.N
 		fresh -= n
 		// The present is somewhere in this tick, so at its end at the latest.
-		g.settle(now+1-u.Age, n, most)
+		g.settle(row, now+1-u.Age, n, most)
 	}
 	if t.Whole {
 		g.Return(fresh) // out of the window
 	} else {
-		g.settle(now+1, fresh, most) // of unknown age: as young as can be
+		g.settle(row, now+1, fresh, most) // of unknown age: as young as can be
 	}
 	g.Return(next.Returned - row.Returned)
 	row.Row = next
 }
 
 // settle is Settle for stamps in any order.
-func (g *Ledger) settle(at Stamp, n int64, most int) {
+func (g *Ledger) settle(row *ledgerRow, at Stamp, n int64, most int) {
 	g.Held -= n
 	if g.Held < 0 {
 		panic("BUG: more rights settled than held")
 	}
+	g.put(row, at, n, most)
+}
+
+// put records uses of a replica.
+func (g *Ledger) put(row *ledgerRow, at Stamp, n int64, most int) {
 	g.Log.Put(at, uint32(n), most)
+	row.log.Put(at, uint32(n), min(most, rowRuns))
 }
 
 // Reclaim takes away all that a replica holds. When strict, it counts as used
@@ -282,7 +290,7 @@ func (g *Ledger) Reclaim(now Stamp, l Limit, from Replica, strict bool, most int
 	}
 	held := row.Held()
 	if strict {
-		g.settle(now+1, held, most)
+		g.settle(row, now+1, held, most)
 		row.Settled += held
 	} else {
 		g.Return(held)
@@ -339,69 +347,4 @@ func (g *Ledger) others(from Replica) []Replica {
 		list = list[:min(len(list), maxHolders)]
 	}
 	return list
-}
-
-// Snapshot is a ledger as another node can take it over: ages instead of stamps.
-type Snapshot struct {
-	Rows []SnapshotRow
-	Uses []Uses // all inside the window, oldest first
-}
-
-// SnapshotRow is one replica's part of a Snapshot.
-type SnapshotRow struct {
-	Replica Replica
-	Row     Row
-	Seq     uint64
-	Gone    bool
-}
-
-// Snapshot returns what the ledger knows.
-func (g *Ledger) Snapshot(now Stamp, l Limit) (s Snapshot) {
-	g.Prune(now, l)
-	for id, row := range g.rows {
-		s.Rows = append(s.Rows, SnapshotRow{id, row.Row, row.seq, row.gone})
-	}
-	slices.SortFunc(s.Rows, func(a, b SnapshotRow) int { return cmp.Compare(a.Replica, b.Replica) })
-	for _, r := range g.Log.Runs() {
-		age := now - r.At
-		if now.Before(r.At) {
-			age = 0
-		}
-		age -= (age + driftShare - 1) / driftShare
-		s.Uses = append(s.Uses, Uses{Age: age, N: int64(r.N)})
-	}
-	return s
-}
-
-// Absorb takes over what s knows and g does not. An empty ledger takes it as it
-// is; of a replica that only s knows, as many uses as may be inside the window
-// count as made now.
-func (g *Ledger) Absorb(now Stamp, l Limit, s Snapshot, most int) {
-	g.Expire(now, l)
-	if len(g.rows) == 0 && g.Log.Used() == 0 {
-		for _, u := range s.Uses {
-			g.Log.Put(now+1-u.Age, uint32(u.N), most)
-		}
-		for _, r := range s.Rows {
-			row := g.row(r.Replica)
-			row.Row, row.seq, row.gone, row.seen = r.Row, r.Seq, r.Gone, now
-			g.Held += r.Row.Held()
-		}
-		return
-	}
-	used := total(s.Uses)
-	for _, r := range s.Rows {
-		row := g.rows[r.Replica]
-		switch {
-		case row == nil:
-			row = g.row(r.Replica)
-			row.Row, row.gone, row.seen = r.Row, r.Gone, now
-			g.Held += r.Row.Held()
-			g.Log.Put(now+1, uint32(min(used, r.Row.Settled)), most)
-		case !row.gone && !r.Gone:
-			g.merge(now, row, Take{Row: r.Row}, most)
-		}
-		row.seq = max(row.seq, r.Seq)
-		row.gone = row.gone || r.Gone && row.Held() == 0
-	}
 }

@@ -51,6 +51,7 @@ func (m *model) clone() *model {
 	c.ledger.rows = make(map[Replica]*ledgerRow, len(m.ledger.rows))
 	for id, row := range m.ledger.rows {
 		r := *row
+		r.log.runs = slices.Clone(row.log.runs)
 		c.ledger.rows[id] = &r
 	}
 	c.holders = slices.Clone(m.holders)

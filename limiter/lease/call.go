@@ -37,7 +37,7 @@ type Call struct {
 	New    uint64
 	Expect []core.Replica
 
-	hold   *hold
+	hold   *hold // nil: an estate's
 	wanted int64
 }
 

@@ -24,6 +24,7 @@ type peer struct {
 	echoNS  int64 // when the last ping was sent that it answered in our epoch
 	anyNS   int64 // the same in any epoch
 	heardNS int64
+	handed  uint64 // the epoch in which it has told all that it knows
 	redisUp bool
 	sure    bool
 }
@@ -81,7 +82,7 @@ func (n *Node) ping(now Instant) {
 }
 
 func (n *Node) sign(kind MessageKind, sentNS int64) Message {
-	return Message{Kind: kind, SentNS: sentNS, Replica: n.self, RedisUp: n.o.Redis && !n.redis.down && n.redis.beat > 0, Sure: n.sure}
+	return Message{Kind: kind, SentNS: sentNS, Replica: n.self, RedisUp: n.o.Redis && !n.redis.down && n.redis.beat > 0, Sure: n.sure, Handed: n.handed()}
 }
 
 // ponged takes a sign of life.
@@ -92,6 +93,9 @@ func (n *Node) ponged(now Instant, from Member, m *Message) {
 	}
 	p.heardNS, p.replica, p.epoch, p.redisUp, p.sure = now.MonoNS, m.Replica, m.Epoch, m.RedisUp, m.Sure
 	n.heard[m.Replica] = now.MonoNS
+	if m.Handed {
+		p.handed = max(p.handed, m.Epoch)
+	}
 	if m.Kind == MsgPing {
 		n.send(from, n.sign(MsgPong, m.SentNS))
 	} else {
@@ -146,7 +150,6 @@ func (n *Node) follow(now Instant, d Decree) {
 	if d.Epoch <= n.epoch && !(d.Epoch == n.epoch && n.decree.Epoch != d.Epoch) {
 		return
 	}
-	old := n.decree
 	newer := d.Epoch > n.epoch
 	n.decree = d
 	n.quorateNS = 0
@@ -158,10 +161,11 @@ func (n *Node) follow(now Instant, d Decree) {
 	}
 	if newer {
 		n.enter(now, d.Epoch)
+	} else {
+		n.beginShipping() // to others than was thought
 	}
-	n.epochNS = now.MonoNS
-	if d.By == ByHome {
-		n.moveBuckets(now, old)
+	for _, b := range n.shelf {
+		b.waiting = nil
 	}
 	for _, m := range n.members {
 		if m != n.o.Self {
@@ -205,7 +209,10 @@ func (n *Node) govern(now Instant) {
 	if redis {
 		next.By, next.Homes = ByRedis, nil
 	} else {
-		next.By, next.Homes = ByHome, n.nextHomes(now)
+		next.By, next.Homes, next.Whole = ByHome, n.nextHomes(now), n.decree.Whole
+		if n.keeps() && n.whole == n.epoch {
+			next.Whole = n.decree.Homes
+		}
 	}
 	first := n.decree.Epoch == 0 || n.decree.Epoch != n.epoch
 	if next.By == ByRedis && n.epoch == 0 && n.redis.knows == 0 {

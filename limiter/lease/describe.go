@@ -16,7 +16,7 @@ func (n *Node) Describe(now Instant, k Key) (d Description) {
 		d.Home, d.Standby = owners(n.decree.Homes, k)
 	}
 	if b := n.books[k]; b != nil {
-		s := b.ledger.Snapshot(b.limit.Stamp(now), b.limit.core(now))
+		s := b.ledger.Snapshot(b.limit.Stamp(now), b.limit.core(now), nil)
 		d.Known, d.Used, d.Held, d.Rows = true, b.ledger.Log.Used(), b.ledger.Held, s.Rows
 	}
 	return d

@@ -34,9 +34,9 @@ type hold struct {
 	heardNS int64 // when the authority last answered
 	index   int   // in Node.list
 
-	sentNS     int64  // when the question under way was sent to a home
-	recallNS   int64  // when others were last asked for rights
-	unmirrored uint64 // the question that the shadow of the books may not know
+	sentNS   int64   // when the question under way was sent to a home
+	recallNS int64   // when others were last asked for rights
+	mirror   *mirror // what the shadow of the books may not know; nil: it knows all
 }
 
 // sync moves what was spent from the purse into the books.

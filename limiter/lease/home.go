@@ -14,7 +14,7 @@ type bucket struct {
 	key    Key
 	limit  Limit
 	ledger core.Ledger
-	fresh  bool // made in this epoch: a snapshot of the old home is worth more
+	short  uint64 // the epoch in which it was found that nobody knows all of the books
 
 	// waiting are replies that the standby has not confirmed yet, one for each
 	// replica: a newer question takes the place of an older one.
@@ -55,18 +55,39 @@ func (n *Node) workOutOpens(now Instant) int64 {
 		n.quorateNS = now.MonoNS
 	}
 	opens := n.quorateNS + int64(HoldDown)
-	// Those that are not there to present have fenced themselves later.
-	for _, v := range n.decree.Voters {
-		if !slices.Contains(n.stables(), v) {
-			continue
-		}
-		for m, p := range n.peers {
-			if stable(m) == v && p.epoch != n.epoch {
-				opens = max(opens, min(n.quorateNS+int64(FenceDown), now.MonoNS+int64(100*time.Millisecond)))
-			}
-		}
+	away, waits := n.absent(now)
+	// Who is not there has fenced itself by then. One home alone that is missing
+	// leaves a standby behind that knows what it, and everybody else, holds.
+	if away && (len(n.decree.Whole) == 0 || len(n.lost()) > 1) {
+		opens = max(opens, n.quorateNS+int64(FenceDown))
+	}
+	if waits || !n.handed() {
+		opens = max(opens, now.MonoNS+int64(100*time.Millisecond))
+	}
+	if opens <= now.MonoNS {
+		n.whole = n.epoch
 	}
 	return opens
+}
+
+// absent reports whether anybody is away who may hold rights, and whether anybody
+// is there who has not told all that it knows.
+func (n *Node) absent(now Instant) (away, waits bool) {
+	for _, p := range n.peers {
+		switch {
+		case p.epoch == n.epoch && p.handed == n.epoch:
+		case now.MonoNS-p.anyNS < int64(QuorumFor):
+			waits = true
+		default:
+			away = true
+		}
+	}
+	for _, v := range n.decree.Voters {
+		if !slices.Contains(n.stables(), v) && now.MonoNS-n.lastSeen(v) < int64(time.Minute) {
+			away = true
+		}
+	}
+	return away, waits
 }
 
 // Dispatch sends questions to the homes of their keys.
@@ -163,6 +184,8 @@ func (n *Node) Receive(now Instant, from Member, m *Message) {
 		n.recalled(now, m)
 	case MsgSnap:
 		n.absorb(now, from, m)
+	case MsgSnapped:
+		n.snapped(from, m)
 	}
 }
 
@@ -224,13 +247,13 @@ func (n *Node) recalled(now Instant, m *Message) {
 func (n *Node) bucketOf(now Instant, k Key, l Limit) *bucket {
 	b := n.books[k]
 	if b == nil {
-		b = &bucket{key: k, limit: l, fresh: true}
+		b = &bucket{key: k, limit: l}
 		n.books[k] = b
 		n.shelf = append(n.shelf, b)
 	}
 	if l.Version >= b.limit.Version && l != b.limit {
 		if l.Tick() != b.limit.Tick() {
-			b.ledger.Log.Rescale(b.limit.Stamp(now), l.Stamp(now), int64(b.limit.Tick()), int64(l.Tick()))
+			b.ledger.Rescale(b.limit.Stamp(now), l.Stamp(now), int64(b.limit.Tick()), int64(l.Tick()))
 		}
 		b.limit = l
 	}
@@ -273,20 +296,30 @@ func (n *Node) serve(now Instant, from Member, m *Message) {
 		if wait := n.opensNS(now) - now.MonoNS; wait > 0 {
 			b.ledger.Closed = core.Stamp(wait/int64(b.limit.Tick()) + 1)
 		}
+		if b.ledger.Closed == 0 && b.short != n.epoch && !n.o.Lenient {
+			if b.short = n.epoch; n.forgotten(it.Key) {
+				b.ledger.Expire(tick, l)
+				b.ledger.Overspent(tick, l, core.MaxRuns)
+			}
+		}
 		r, ok := b.ledger.Serve(tick, l, it.Take, core.MaxRuns)
 		if !ok {
 			continue
 		}
-		if second == 0 || r.Verdict > core.Closed {
+		if second == 0 || r.Verdict > core.Closed || n.o.Lenient {
 			replies = append(replies, Item{Key: it.Key, Reply: r})
+		}
+		if second == 0 || r.Verdict > core.Closed {
 			continue
 		}
 		// Nobody learns of a grant before the standby has it: when this node dies,
 		// it is the standby that must not grant the same rights again.
-		if b.waiting == nil {
-			b.waiting = make(map[core.Replica]pending)
+		if !n.o.Lenient {
+			if b.waiting == nil {
+				b.waiting = make(map[core.Replica]pending)
+			}
+			b.waiting[it.Take.From] = pending{from, r}
 		}
-		b.waiting[it.Take.From] = pending{from, r}
 		c := Item{Key: it.Key, Limit: b.limit, Take: it.Take, Reply: r}
 		if standby != 0 && standby != second {
 			n.send(standby, Message{Kind: MsgCopy, Items: copies})
@@ -328,10 +361,9 @@ func (n *Node) copied(now Instant, from Member, m *Message) {
 				continue
 			}
 		}
-		b := n.bucketOf(now, it.Key, it.Limit)
 		t := it.Take
 		t.Row.Granted = max(t.Row.Granted, it.Reply.Granted)
-		b.ledger.Present(b.limit.Stamp(now), b.limit.core(now), t, core.MaxRuns)
+		n.shadow(now, it.Key, it.Limit, t)
 		back = append(back, Item{Key: it.Key, Reply: core.Reply{To: t.From, Seq: t.Seq}})
 	}
 	if len(back) > 0 {
@@ -345,7 +377,7 @@ func (n *Node) confirmed(now Instant, from Member, m *Message) {
 		return
 	}
 	if !n.keeps() {
-		n.mirrored(m)
+		n.mirrored(from, m)
 		return
 	}
 	for i := range m.Items {
@@ -361,73 +393,11 @@ func (n *Node) confirmed(now Instant, from Member, m *Message) {
 	}
 }
 
-// mirror tells the member that would be a key's home what Redis was told, so that
-// it can go on when Redis is gone.
-func (n *Node) mirror(h *hold, t core.Take, r core.Reply) {
-	if len(n.members) <= 1 || r.Verdict > core.Closed {
-		return
-	}
-	home, second := owners(n.members, h.key)
-	t.Row.Granted = max(t.Row.Granted, r.Granted)
-	h.unmirrored = t.Seq
-	for _, m := range []Member{home, second} {
-		if m != 0 && m != n.o.Self {
-			n.send(m, Message{Kind: MsgCopy, Items: []Item{{Key: h.key, Limit: h.limit, Take: t, Reply: core.Reply{To: t.From, Seq: t.Seq, Granted: r.Granted}}}})
-		}
-	}
-}
-
-func (n *Node) mirrored(m *Message) {
-	for i := range m.Items {
-		if h := n.holds[m.Items[i].Key]; h != nil && h.unmirrored == m.Items[i].Reply.Seq {
-			h.unmirrored = 0
-		}
-	}
-}
-
-// moveBuckets hands the books of keys that have another home now to it.
-func (n *Node) moveBuckets(now Instant, old Decree) {
-	for _, b := range n.shelf {
-		b.fresh = false
-		b.waiting = nil
-		home, second := owners(n.decree.Homes, b.key)
-		was, wasSecond := owners(old.Homes, b.key)
-		if home == 0 || home == n.o.Self && (second == was || second == wasSecond) {
-			continue
-		}
-		if home != n.o.Self && old.By == ByHome && old.Epoch != 0 {
-			gone := !slices.Contains(n.decree.Homes, was)
-			if was != n.o.Self && !(gone && wasSecond == n.o.Self) || was == home {
-				continue
-			}
-		}
-		tick, l := b.limit.Stamp(now), b.limit.core(now)
-		snap := Item{Key: b.key, Limit: b.limit, Snap: b.ledger.Snapshot(tick, l)}
-		for _, to := range []Member{home, second} {
-			if to != 0 && to != n.o.Self {
-				n.out = append(n.out, Envelope{To: to, Reliable: true, Message: Message{Kind: MsgSnap, Epoch: n.epoch, Items: []Item{snap}}})
-			}
-		}
-	}
-}
-
-// absorb takes over the books of a key that has come here.
-func (n *Node) absorb(now Instant, from Member, m *Message) {
-	if m.Epoch != n.epoch || !n.keeps() {
-		return
-	}
-	for i := range m.Items {
-		it := &m.Items[i]
-		if home, second := owners(n.decree.Homes, it.Key); home != n.o.Self && second != n.o.Self {
-			continue
-		}
-		b := n.bucketOf(now, it.Key, it.Limit)
-		b.ledger.Absorb(b.limit.Stamp(now), b.limit.core(now), it.Snap, core.MaxRuns)
-	}
-}
-
 // dust drops books in which nothing is left to know, a few at a time.
 func (n *Node) dust(now Instant) {
+	if n.shipAt < len(n.shelf) {
+		return // the shelf keeps its order meanwhile
+	}
 	for range min(len(n.shelf), 16+len(n.shelf)/256) {
 		if n.dusting++; n.dusting >= len(n.shelf) {
 			n.dusting = 0
@@ -437,6 +407,7 @@ func (n *Node) dust(now Instant) {
 			last := len(n.shelf) - 1
 			n.shelf[n.dusting] = n.shelf[last]
 			n.shelf = n.shelf[:last]
+			n.shipAt = min(n.shipAt, last)
 			delete(n.books, b.key)
 		}
 		if len(n.shelf) == 0 {

@@ -7,15 +7,16 @@ type MessageKind uint8
 
 // The kinds.
 const (
-	MsgPing   MessageKind = iota + 1 // "I am alive, and of this epoch"
-	MsgPong                          // its answer, with the time of the ping
-	MsgDecree                        // who is the authority
-	MsgTake                          // questions to the home of keys
-	MsgGrant                         // its replies
-	MsgCopy                          // what a home has done, to the standby
-	MsgCopied                        // the standby has it
-	MsgRecall                        // others are in want of these keys
-	MsgSnap                          // whole ledgers, to a new home
+	MsgPing    MessageKind = iota + 1 // "I am alive, and of this epoch"
+	MsgPong                           // its answer, with the time of the ping
+	MsgDecree                         // who is the authority
+	MsgTake                           // questions to the home of keys
+	MsgGrant                          // its replies
+	MsgCopy                           // what a home has done, to the standby
+	MsgCopied                         // the standby has it
+	MsgRecall                         // others are in want of these keys
+	MsgSnap                           // what is known of replicas that cannot say it themselves, to a home or standby
+	MsgSnapped                        // it has them
 )
 
 // Message is what nodes say to each other. Every one may be lost, repeated, late
@@ -29,6 +30,8 @@ type Message struct {
 	Replica core.Replica // as which the sender spends
 	RedisUp bool         // Redis answers the sender
 	Sure    bool         // the sender would know of a newer epoch: it may vote
+	Handed  bool         // in this epoch, the sender has told all that it knows
+	Nodes   int          // how many nodes there are, as the sender was configured; 0: it does not say
 
 	Decree *Decree // of MsgDecree
 	Items  []Item  // of the others
@@ -74,4 +77,7 @@ type Decree struct {
 	Voters []uint32 // stable halves; a majority of them must follow
 	Before []uint32 // those of the decree before: a majority of them must follow, too
 	Homes  []Member // among which keys are spread, when they keep the books
+	// Whole are the homes of the last decree under which all had told all: what
+	// either of a key's owners among them knows is everything. None after Redis.
+	Whole []Member
 }

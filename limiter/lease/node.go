@@ -82,6 +82,14 @@ type Node struct {
 	shelf   []*bucket
 	dusting int
 	inAir   queue // holds with a question to a home under way, oldest first
+
+	// Of handing over: see handover.go and mirror.go.
+	shipAt     int // how far along the shelf
+	ships      map[Member]*shipment
+	estates    []estate
+	estatesOut int    // those under way to Redis
+	mirrors    queue  // holds whose shadow may be behind
+	whole      uint64 // the epoch in which all have told all
 }
 
 // Counts are events since the Node was made.
@@ -220,6 +228,8 @@ func (n *Node) Tick(now Instant) {
 		n.govern(now)
 		n.touch(now)
 		n.repeat(now)
+		n.ship(now)
+		n.remirror(now)
 		n.dust(now)
 	}
 	for range min(len(n.list), 64+len(n.list)/128) {
@@ -305,6 +315,8 @@ func (n *Node) enter(now Instant, epoch uint64) {
 	n.counts.Epochs++
 	n.closedNS = 0
 	n.presenting = 0
+	n.epochNS = now.MonoNS
+	n.beginShipping()
 	for _, h := range n.list {
 		h.holder.Enter(epoch)
 		if n.decree.By == ByHome {
@@ -410,6 +422,8 @@ func (q *queue) pop() *hold {
 	}
 	return h
 }
+
+func (q *queue) len() int { return len(q.items) - q.head }
 
 func (q *queue) empty() bool { return q.head == len(q.items) }
 

@@ -50,8 +50,8 @@ func (n *Node) Calls(now Instant, most int) []Call {
 	if l.claim {
 		calls = append(calls, n.claim(now))
 	}
-	if now.MonoNS-l.beatNS >= int64(beatEvery) || l.down || l.claim || l.beat == 0 || n.presenting == 0 && l.presented != n.epoch {
-		if n.presenting == 0 {
+	if now.MonoNS-l.beatNS >= int64(beatEvery) || l.down || l.claim || l.beat == 0 || n.handed() && l.presented != n.epoch {
+		if n.handed() {
 			l.presented = n.epoch
 		}
 		l.beat++
@@ -63,6 +63,12 @@ func (n *Node) Calls(now Instant, most int) []Call {
 		calls = append(calls, c)
 	}
 	if !l.down && !l.claim && n.epoch != 0 && l.knows == n.epoch {
+		for len(calls) < most && len(n.estates) > 0 {
+			e := n.estates[0]
+			n.estates = n.estates[1:]
+			n.estatesOut++
+			calls = append(calls, Call{Kind: CallTake, Key: e.key, Limit: e.limit, Take: e.take, Lenient: n.o.Lenient})
+		}
 		for len(calls) < most {
 			h := n.pop()
 			if h == nil {
@@ -140,6 +146,10 @@ func (n *Node) Done(now Instant, sentNS int64, calls []Call, results []Result, e
 		case CallBeat:
 			n.beaten(now, sentNS, c, r)
 		case CallTake:
+			if c.hold == nil {
+				n.estatesOut--
+				continue // an epoch that is over began its estates anew
+			}
 			if n.keeps() {
 				continue // it has been asked for at its home
 			}
@@ -153,7 +163,7 @@ func (n *Node) Done(now Instant, sentNS int64, calls []Call, results []Result, e
 				l.claim = l.claim || r.Reply.Epoch < n.epoch
 			}
 			if r.Reply.Epoch == n.epoch && !n.o.Alone {
-				n.mirror(c.hold, c.Take, r.Reply)
+				n.mirror(now, c.hold, c.Take, r.Reply)
 			}
 			n.answered(now, c.hold, r.Reply, c.wanted)
 			if len(r.Reply.Holders) > 0 && !n.o.Alone {
@@ -175,7 +185,11 @@ func (n *Node) beaten(now Instant, sentNS int64, c *Call, r *Result) {
 		l.claim = true // it has lost what it knew
 		return
 	}
-	n.contact(now, sentNS)
+	// Those whom a majority has left, with Redis, must fence themselves: the others
+	// may have another authority by now.
+	if r.Quorate || n.o.Alone {
+		n.contact(now, sentNS)
+	}
 	l.alive, l.aliveNS = r.Alive, now.MonoNS
 	defer func() { n.closedNS = now.MonoNS + r.OpensMS*1e6 }()
 	if r.Epoch > n.epoch {
@@ -198,7 +212,13 @@ func (n *Node) failed(now Instant, calls []Call) {
 	l.retryNS = now.MonoNS + int64(l.backoff)
 	a := Answer{Outcome: Unavailable}
 	for i := range calls {
-		if h := calls[i].hold; h != nil && !n.keeps() {
+		c := &calls[i]
+		if c.Kind == CallTake && c.hold == nil {
+			if n.estatesOut--; c.Take.Epoch == n.epoch {
+				n.estates = append(n.estates, estate{c.Key, c.Limit, c.Take})
+			}
+		}
+		if h := c.hold; h != nil && !n.keeps() {
 			h.flying = false
 			n.push(h, false)
 			h.purse.Answer(now, a)

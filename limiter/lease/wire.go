@@ -12,14 +12,14 @@ import (
 // The format of a message, integers as varints unless a size is given:
 //
 //	version (1)  kind (1)  flags (1)  epoch
-//	pings and pongs: sentNS  replica (8)
-//	decree:          epoch  by (1)  voters  before  homes
+//	pings and pongs: sentNS  nodes  replica (8)
+//	decree:          epoch  by (1)  voters  before  homes  whole
 //	items:           count, and of each: key (16), and by kind
 //	  takes, copies: limit  take  [reply of copies]
 //	  grants:        reply
 //	  copied:        to (8)  seq
-//	  recall:        nothing
-//	  snaps:         limit  rows  uses
+//	  recall, snapped: nothing
+//	  snaps:         limit  rows with their uses
 //
 // A reader of another version drops the message: nodes of two versions each keep
 // to what both know, which is this.
@@ -28,6 +28,7 @@ const wireVersion = 1
 const (
 	flagRedisUp = 1 << iota
 	flagSure
+	flagHanded
 )
 
 // Bounds of what is read: a peer may be of another make.
@@ -50,11 +51,15 @@ func (m *Message) Append(b []byte) []byte {
 	if m.Sure {
 		flags |= flagSure
 	}
+	if m.Handed {
+		flags |= flagHanded
+	}
 	b = append(b, wireVersion, byte(m.Kind), flags)
 	b = binary.AppendUvarint(b, m.Epoch)
 	switch m.Kind {
 	case MsgPing, MsgPong:
 		b = binary.AppendVarint(b, m.SentNS)
+		b = binary.AppendUvarint(b, uint64(m.Nodes))
 		return binary.LittleEndian.AppendUint64(b, uint64(m.Replica))
 	case MsgDecree:
 		d := m.Decree
@@ -66,9 +71,11 @@ func (m *Message) Append(b []byte) []byte {
 				b = binary.LittleEndian.AppendUint32(b, v)
 			}
 		}
-		b = binary.AppendUvarint(b, uint64(len(d.Homes)))
-		for _, h := range d.Homes {
-			b = binary.LittleEndian.AppendUint64(b, uint64(h))
+		for _, list := range [][]Member{d.Homes, d.Whole} {
+			b = binary.AppendUvarint(b, uint64(len(list)))
+			for _, h := range list {
+				b = binary.LittleEndian.AppendUint64(b, uint64(h))
+			}
 		}
 		return b
 	}
@@ -95,8 +102,8 @@ func (m *Message) Append(b []byte) []byte {
 				b = appendRow(b, r.Row)
 				b = binary.AppendUvarint(b, r.Seq)
 				b = append(b, bit(r.Gone))
+				b = appendUses(b, r.Uses)
 			}
-			b = appendUses(b, it.Snap.Uses)
 		}
 	}
 	return b
@@ -161,14 +168,14 @@ func Parse(b []byte) (m Message, err error) {
 	}
 	m.Kind = MessageKind(r.byte())
 	flags := r.byte()
-	m.RedisUp, m.Sure = flags&flagRedisUp != 0, flags&flagSure != 0
+	m.RedisUp, m.Sure, m.Handed = flags&flagRedisUp != 0, flags&flagSure != 0, flags&flagHanded != 0
 	m.Epoch = r.uvarint(1 << 62)
 	switch {
 	case m.Kind == MsgPing || m.Kind == MsgPong:
-		m.SentNS, m.Replica = r.varint(), core.Replica(r.u64())
+		m.SentNS, m.Nodes, m.Replica = r.varint(), int(r.uvarint(mostNames)), core.Replica(r.u64())
 	case m.Kind == MsgDecree:
 		m.Decree = r.decree()
-	case m.Kind < MsgTake || m.Kind > MsgSnap:
+	case m.Kind < MsgTake || m.Kind > MsgSnapped:
 		return m, ErrMessage
 	default:
 		for range r.count(mostItems, 16) {
@@ -252,8 +259,10 @@ func (r *wireReader) decree() *Decree {
 			*list = append(*list, r.u32())
 		}
 	}
-	for range r.count(mostNames, 8) {
-		d.Homes = append(d.Homes, Member(r.u64()))
+	for _, list := range []*[]Member{&d.Homes, &d.Whole} {
+		for range r.count(mostNames, 8) {
+			*list = append(*list, Member(r.u64()))
+		}
 	}
 	return d
 }
@@ -272,9 +281,8 @@ func (r *wireReader) item(kind MessageKind) (it Item) {
 	case MsgSnap:
 		it.Limit = r.limit()
 		for range r.count(mostNames, 8) {
-			it.Snap.Rows = append(it.Snap.Rows, core.SnapshotRow{Replica: core.Replica(r.u64()), Row: r.row(), Seq: r.uvarint(1 << 62), Gone: r.bool()})
+			it.Snap.Rows = append(it.Snap.Rows, core.SnapshotRow{Replica: core.Replica(r.u64()), Row: r.row(), Seq: r.uvarint(1 << 62), Gone: r.bool(), Uses: r.uses()})
 		}
-		it.Snap.Uses = r.uses()
 	}
 	return it
 }

@@ -14,17 +14,18 @@ func messages() []Message {
 	take := core.Take{From: 7<<32 | 1, Epoch: 3 << 16, Seq: 9, Row: core.Row{Granted: 100, Settled: 40, Returned: 5}, Uses: []core.Uses{{Age: 300, N: 4}, {Age: 0, N: 1}}, Whole: true, Want: core.ReportOnly}
 	reply := core.Reply{To: 7<<32 | 1, Epoch: 3 << 16, Seq: 9, Verdict: core.Closed, Granted: 120, Pool: 3, Holders: []core.Replica{1 << 32, 2 << 32}, Wait: 5, Reset: 100}
 	limit := Limit{Rights: 1000, Window: time.Hour, Fixed: true, Version: 4}
-	snap := core.Snapshot{Rows: []core.SnapshotRow{{Replica: 1 << 32, Row: core.Row{Granted: 3, Settled: 1}, Seq: 2, Gone: true}}, Uses: []core.Uses{{Age: 1, N: 2}}}
+	snap := core.Snapshot{Rows: []core.SnapshotRow{{Replica: 1 << 32, Row: core.Row{Granted: 3, Settled: 1}, Seq: 2, Gone: true, Uses: []core.Uses{{Age: 1, N: 2}}}}}
 	k := Key{1, 1 << 63}
 	return []Message{
-		{Kind: MsgPing, Epoch: 5, SentNS: -3, Replica: 1 << 40, RedisUp: true},
-		{Kind: MsgPong, Sure: true},
-		{Kind: MsgDecree, Decree: &Decree{Epoch: 9, By: ByHome, Voters: []uint32{1, 2}, Before: []uint32{3}, Homes: []Member{1 << 32}}},
+		{Kind: MsgPing, Epoch: 5, SentNS: -3, Replica: 1 << 40, RedisUp: true, Nodes: 5},
+		{Kind: MsgPong, Sure: true, Handed: true},
+		{Kind: MsgDecree, Decree: &Decree{Epoch: 9, By: ByHome, Voters: []uint32{1, 2}, Before: []uint32{3}, Homes: []Member{1 << 32}, Whole: []Member{2 << 32, 3 << 32}}},
 		{Kind: MsgTake, Epoch: 1, Items: []Item{{Key: k, Limit: limit, Take: take}, {Key: k, Limit: limit, Take: take}}},
 		{Kind: MsgGrant, Items: []Item{{Key: k, Reply: reply}}},
 		{Kind: MsgCopy, Items: []Item{{Key: k, Limit: limit, Take: take, Reply: reply}}},
 		{Kind: MsgCopied, Items: []Item{{Key: k, Reply: core.Reply{To: 3, Seq: 4}}}},
 		{Kind: MsgRecall, Items: []Item{{Key: k}}},
+		{Kind: MsgSnapped, Items: []Item{{Key: k}}},
 		{Kind: MsgSnap, Items: []Item{{Key: k, Limit: limit, Snap: snap}}},
 	}
 }

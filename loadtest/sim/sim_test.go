@@ -51,15 +51,6 @@ func schedule(seed uint64) Options {
 		f.Until = f.At + time.Duration(rnd.Int64N(int64(40*time.Second)))
 		o.Faults = append(o.Faults, f)
 	}
-	// What a node has used is known to itself and to its authority. When both are
-	// lost within one window nobody can know it: such schedules are for the
-	// available mode, and not for the claim.
-	for _, f := range o.Faults {
-		if f.Kind == Forget || f.Kind == RedisOff {
-			o.Faults = []Fault{f}
-			break
-		}
-	}
 	return o
 }
 
