@@ -2,8 +2,6 @@ package admin
 
 import (
 	"context"
-	"encoding/json"
-	"net/http"
 
 	"sluice/conf"
 )
@@ -23,39 +21,42 @@ type Cluster interface {
 	Keys(ctx context.Context, change KeyChange) (any, error)
 }
 
-func (s *Server) cluster(w http.ResponseWriter, r *http.Request) {
-	answer, err := s.deps.Cluster.Status()
-	s.answer(w, r, answer, err)
+// clusterRoutes are the members and their gossip keys.
+func (s *Server) clusterRoutes() {
+	s.viewer("GET /api/v1/cluster", func(c *call) error { return c.said(s.deps.Cluster.Status()) })
+	s.viewer("GET /api/v1/cluster/keys", func(c *call) error { return c.said(s.deps.Cluster.Keys(c.r.Context(), KeyChange{})) })
+	s.admin("POST /api/v1/cluster/keys:install", s.installKey)
+	s.admin("POST /api/v1/cluster/keys:use", s.changeKey("use"))
+	s.admin("POST /api/v1/cluster/keys:remove", s.changeKey("remove"))
 }
 
-func (s *Server) clusterKeys(w http.ResponseWriter, r *http.Request) {
-	answer, err := s.deps.Cluster.Keys(r.Context(), KeyChange{})
-	s.answer(w, r, answer, err)
+func (s *Server) installKey(c *call) error {
+	var body struct {
+		Secret conf.Secret `json:"secret"`
+	}
+	if err := c.decode(&body); err != nil {
+		return err
+	}
+	return c.said(s.deps.Cluster.Keys(c.r.Context(), KeyChange{Action: "install", Secret: body.Secret}))
 }
 
-// changeKeys takes {"secret": …} for install and {"fingerprint": …} for the others.
-func (s *Server) changeKeys(action string) http.HandlerFunc {
-	return func(w http.ResponseWriter, r *http.Request) {
+func (s *Server) changeKey(action string) handler {
+	return func(c *call) error {
 		var body struct {
-			Secret      string `json:"secret"`
 			Fingerprint string `json:"fingerprint"`
 		}
-		dec := json.NewDecoder(http.MaxBytesReader(w, r.Body, 4<<10))
-		dec.DisallowUnknownFields()
-		if err := dec.Decode(&body); err != nil || (body.Secret == "") == (body.Fingerprint == "") || (body.Secret != "") != (action == "install") {
-			write(w, r, http.StatusBadRequest, "bad-request", "Malformed request", `The body is {"secret": "…"} to install a key, {"fingerprint": "…"} to use or remove one.`)
-			return
+		if err := c.decode(&body); err != nil {
+			return err
 		}
-		answer, err := s.deps.Cluster.Keys(r.Context(), KeyChange{Action: action, Secret: conf.Secret(body.Secret), Fingerprint: body.Fingerprint})
-		s.answer(w, r, answer, err)
+		c.about("gossip-key", body.Fingerprint)
+		return c.said(s.deps.Cluster.Keys(c.r.Context(), KeyChange{Action: action, Fingerprint: body.Fingerprint}))
 	}
 }
 
-// answer renders what a room said, or why it could not.
-func (s *Server) answer(w http.ResponseWriter, r *http.Request, value any, err error) {
+// said renders what a room said, or why it could not.
+func (c *call) said(value any, err error) error {
 	if err != nil {
-		write(w, r, http.StatusConflict, "conflict", "Not possible now", err.Error())
-		return
+		return conflict(err.Error())
 	}
-	s.writeJSON(w, http.StatusOK, value)
+	return c.ok(value)
 }

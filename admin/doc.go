@@ -1,24 +1,35 @@
 // Package admin is the private listener: what operators and their tools ask of
 // a running node.
 //
-//	GET  /healthz                  the process runs and answers
-//	GET  /readyz                   it may be sent traffic; if not, why
-//	GET  /metrics                  Prometheus text
-//	GET  /api/v1/status            version, configuration, services       token
-//	GET  /api/v1/config            the configuration in force, as YAML    token
-//	POST /api/v1/config:reload     apply the file on disk                 token
-//	GET  /api/v1/cluster           members, clocks                        token
-//	GET  /api/v1/cluster/keys      gossip keys by fingerprint             token
-//	POST /api/v1/cluster/keys:VERB install, use or remove one             token
-//	GET  /debug/pprof/…            profiles of the process                token
+//	GET  /healthz  /readyz  /metrics   for monitoring, without a token
+//	     /api/v1/…                     the API; openapi.json is the list
+//	GET  /api/v1/reference             that list, for people
+//	GET  /debug/pprof/…                profiles of the process
 //
-// Invariants
+// A call goes: login ─► role ─► handler ─► audit (when it may have changed
+// something). A handler gets a call, and answers or returns an error; a
+// [*Refusal] is told to the caller as it is.
 //
-//  1. What changes or reveals anything needs the operator's token, compared in
-//     constant time; health and metrics name no tenant's secret and need none.
-//  2. Every error is application/problem+json (RFC 9457).
-//  3. The listener shares no queue with client traffic: it answers while the
+// # To add a resource
+//
+// Its routes are a method of Server in a file of its own, called by New; its part
+// of the document is a file in openapi/. The contract tests fail while the two
+// differ, and when an answer is not what the document says.
+//
+// # Invariants
+//
+//  1. What changes or reveals anything needs an operator with the role for it. The
+//     bootstrap token is compared in constant time; health, metrics and the
+//     document of the API name no tenant's secret and need none.
+//  2. Every error is application/problem+json (RFC 9457); one about a body says
+//     with a pointer which member is wrong.
+//  3. An address has ten wrong tokens, and one more every six seconds. After that
+//     no token of that address is looked at.
+//  4. Every call by an operator that may have changed something is in the audit,
+//     refused ones too.
+//  5. The listener shares no queue with client traffic: it answers while the
 //     data path is saturated.
+//  6. Every route of the API is in the document with its role, and nothing else is.
 //
 // It reaches into no other room: cmd hands it functions that answer.
 package admin

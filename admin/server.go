@@ -3,67 +3,83 @@ package admin
 import (
 	"context"
 	"crypto/sha256"
-	"crypto/subtle"
-	"encoding/json"
 	"io"
 	"log/slog"
 	"net/http"
-	"net/http/pprof"
-	"strings"
+	"sync/atomic"
+	"time"
 
 	"sluice/conf"
 	"sluice/internal/problem"
 	"sluice/telemetry"
 )
 
-// Reloaded is the outcome of applying the configuration on disk.
-type Reloaded struct {
-	Hash     string        `json:"hash"`     // of the configuration now in force
-	Changed  bool          `json:"changed"`  // false: the file says what is in force already
-	Problems conf.Problems `json:"problems"` // warnings when it was applied, errors too when it was refused
-}
-
 // Deps are the functions that answer for the rest of the process. All are
-// needed.
+// needed but Operators.
 type Deps struct {
-	Token   conf.Secret
-	Metrics io.WriterTo
-	Health  *telemetry.Health
-	Status  func() any                             // rendered as JSON; must not block
-	Config  func() []byte                          // the effective configuration, redacted
-	Reload  func(context.Context) (Reloaded, bool) // false: refused, the old one stays in force
-	Cluster Cluster
-	Log     *slog.Logger
+	Token     conf.Secret
+	Operators Operators // nil: the bootstrap token alone
+	Audit     Audit
+	Metrics   io.WriterTo
+	Health    *telemetry.Health
+	Status    func() any                             // rendered as JSON; must not block
+	Config    func() []byte                          // the effective configuration, redacted
+	Reload    func(context.Context) (Reloaded, bool) // false: refused, the old one stays in force
+	Cluster   Cluster
+	Log       *slog.Logger
 }
 
 // Server answers the private listener's requests. It is an http.Handler, safe
 // for concurrent use.
 type Server struct {
-	deps  Deps
-	token [sha256.Size]byte
-	mux   *http.ServeMux
+	deps     Deps
+	token    [sha256.Size]byte
+	mux      *http.ServeMux
+	routes   []route
+	guesses  *guesses
+	failures atomic.Uint64
+}
+
+// route is one method of one path, and who may use it.
+type route struct {
+	pattern string
+	role    Role // RoleNone: everybody
 }
 
 // New returns the handler.
 func New(deps Deps) *Server {
-	s := &Server{deps: deps, token: sha256.Sum256([]byte(deps.Token.Reveal())), mux: http.NewServeMux()}
-	s.mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { writeHealth(w, deps.Health.Healthz) })
-	s.mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) { writeHealth(w, deps.Health.Readyz) })
-	s.mux.HandleFunc("GET /metrics", s.metrics)
-	s.mux.Handle("GET /api/v1/status", s.operator(s.status))
-	s.mux.Handle("GET /api/v1/config", s.operator(s.config))
-	s.mux.Handle("POST /api/v1/config:reload", s.operator(s.reload))
-	s.mux.Handle("GET /api/v1/cluster", s.operator(s.cluster))
-	s.mux.Handle("GET /api/v1/cluster/keys", s.operator(s.clusterKeys))
-	for _, action := range []string{"install", "use", "remove"} {
-		s.mux.Handle("POST /api/v1/cluster/keys:"+action, s.operator(s.changeKeys(action)))
+	s := &Server{
+		deps: deps, token: sha256.Sum256([]byte(deps.Token.Reveal())), mux: http.NewServeMux(),
+		guesses: newGuesses(time.Now),
 	}
-	s.mux.Handle("GET /debug/pprof/", s.operator(pprof.Index))
-	s.mux.Handle("GET /debug/pprof/profile", s.operator(pprof.Profile))
-	s.mux.Handle("GET /debug/pprof/symbol", s.operator(pprof.Symbol))
-	s.mux.Handle("GET /debug/pprof/trace", s.operator(pprof.Trace))
-	s.mux.HandleFunc("/", notFound)
+	// One line for each resource; each is in a file of its own.
+	s.probeRoutes()
+	s.configRoutes()
+	s.clusterRoutes()
+	s.referenceRoutes()
+	s.mux.HandleFunc("/", unknownPath)
 	return s
+}
+
+// public, viewer, operator and admin add a route for everybody, and for
+// operators with that role or a higher one. pattern is one of http.ServeMux with
+// a method; the document says the rest.
+func (s *Server) public(pattern string, h handler)   { s.route(pattern, RoleNone, h) }
+func (s *Server) viewer(pattern string, h handler)   { s.route(pattern, RoleViewer, h) }
+func (s *Server) operator(pattern string, h handler) { s.route(pattern, RoleOperator, h) }
+func (s *Server) admin(pattern string, h handler)    { s.route(pattern, RoleAdmin, h) }
+
+func (s *Server) route(pattern string, needed Role, h handler) {
+	s.routes = append(s.routes, route{pattern, needed})
+	s.mux.Handle(pattern, s.serve(pattern, needed, h))
+}
+
+// plain makes a handler of one of net/http's.
+func plain(h http.HandlerFunc) handler {
+	return func(c *call) error {
+		h(c.w, c.r)
+		return nil
+	}
 }
 
 // ServeHTTP answers one request.
@@ -72,77 +88,19 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	h.Set("X-Content-Type-Options", "nosniff")
 	h.Set("Cache-Control", "no-store")
 	h.Set("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'")
+	h.Set("Referrer-Policy", "no-referrer")
 	s.mux.ServeHTTP(w, r)
 }
 
-// operator lets only requests with the operator's token through. Both sides
-// are hashed first, so that the comparison takes the same time whatever the
-// length.
-func (s *Server) operator(next http.HandlerFunc) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		scheme, token, _ := strings.Cut(r.Header.Get("Authorization"), " ")
-		given := sha256.Sum256([]byte(token))
-		same := subtle.ConstantTimeCompare(given[:], s.token[:]) == 1
-		if !strings.EqualFold(scheme, "Bearer") || token == "" || !same {
-			w.Header().Set("WWW-Authenticate", `Bearer realm="sluice admin"`)
-			write(w, r, http.StatusUnauthorized, "unauthenticated", "Authentication required", "The operator's bearer token is required.")
-			return
-		}
-		next(w, r)
-	})
+// Collect emits the server's metrics; pass it to [telemetry.Metrics.Collect].
+func (s *Server) Collect(emit telemetry.Emit) {
+	emit("sluice_admin_login_failures_total", float64(s.failures.Load()))
 }
 
-func (s *Server) metrics(w http.ResponseWriter, _ *http.Request) {
-	w.Header().Set("Content-Type", telemetry.MetricsContentType)
-	if _, err := s.deps.Metrics.WriteTo(w); err != nil {
-		s.deps.Log.Debug("metrics not sent", telemetry.KeyError, err)
+func unknownPath(w http.ResponseWriter, r *http.Request) {
+	p := problem.Problem{
+		Type: problem.DocsURL + "not-found", Title: "Not found", Status: http.StatusNotFound,
+		Detail: "The admin listener has no such path.",
 	}
-}
-
-func (s *Server) status(w http.ResponseWriter, _ *http.Request) {
-	s.writeJSON(w, http.StatusOK, s.deps.Status())
-}
-
-func (s *Server) config(w http.ResponseWriter, _ *http.Request) {
-	w.Header().Set("Content-Type", "application/yaml")
-	if _, err := w.Write(s.deps.Config()); err != nil {
-		s.deps.Log.Debug("configuration not sent", telemetry.KeyError, err)
-	}
-}
-
-func (s *Server) reload(w http.ResponseWriter, r *http.Request) {
-	outcome, ok := s.deps.Reload(r.Context())
-	status := http.StatusOK
-	if !ok {
-		status = http.StatusUnprocessableEntity
-	}
-	s.writeJSON(w, status, outcome)
-}
-
-func (s *Server) writeJSON(w http.ResponseWriter, status int, value any) {
-	body, err := json.MarshalIndent(value, "", "  ")
-	if err != nil {
-		panic("BUG: " + err.Error())
-	}
-	w.Header().Set("Content-Type", "application/json")
-	w.WriteHeader(status)
-	if _, err := w.Write(append(body, '\n')); err != nil {
-		s.deps.Log.Debug("answer not sent", telemetry.KeyError, err)
-	}
-}
-
-func writeHealth(w http.ResponseWriter, render func() (int, []byte)) {
-	status, body := render()
-	w.Header().Set("Content-Type", "application/json")
-	w.WriteHeader(status)
-	w.Write(body) //nolint:errcheck // a prober that has gone needs no answer
-}
-
-func notFound(w http.ResponseWriter, r *http.Request) {
-	write(w, r, http.StatusNotFound, "not-found", "Not found", "The admin listener has no such path.")
-}
-
-func write(w http.ResponseWriter, r *http.Request, status int, word, title, detail string) {
-	p := problem.Problem{Type: problem.DocsURL + word, Title: title, Status: status, Detail: detail}
 	p.Write(w, r.Method == http.MethodHead)
 }

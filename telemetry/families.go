@@ -28,6 +28,7 @@ const (
 // families is sorted by name. To add a metric that another room counts, add its
 // row and emit it from a collector ([Metrics.Collect]).
 var families = []Family{
+	{"sluice_admin_login_failures_total", typeCounter, nil, "Calls of the admin API with a token that is not one of an operator."},
 	{"sluice_auth_failures_total", typeCounter, []string{"method", "reason"}, "Credentials that were refused."},
 	{"sluice_auth_total", typeCounter, []string{"method"}, "Requests by how the caller was identified: jwt, key or anonymous."},
 	{"sluice_build_info", typeGauge, []string{"version", "revision", "go"}, "Always 1; the labels say what this binary was built from."},

@@ -26,7 +26,7 @@ routes: [{path: /*, service: app, auth: none}]
 // members asks a node, by the command, whom it sees in which state.
 func members(t *testing.T, g *testkit.Gateway) map[string]string {
 	t.Helper()
-	out, _, code := run(t, "cluster", "members", "--json", "-c", g.Config)
+	out, _, code := run(t, "cluster", "members", "-o", "json", "-c", g.Config)
 	var s struct {
 		Members []struct {
 			Name, State string

@@ -16,7 +16,6 @@ import (
 	"strings"
 	"time"
 
-	"sluice/admin"
 	"sluice/auth"
 	"sluice/cluster/facts"
 	"sluice/conf"
@@ -291,10 +290,7 @@ func (a *app) startAdmin(context.Context) error {
 	}
 	a.adminSocket = socket
 	a.adminServer = &http.Server{
-		Handler: admin.New(admin.Deps{
-			Token: a.token, Metrics: a.metrics, Health: a.health, Log: a.log,
-			Status: a.status, Config: a.effective, Reload: a.reloader.Reload, Cluster: a.gossip,
-		}),
+		Handler:           a.newAdmin(),
 		ReadHeaderTimeout: 5 * time.Second,
 		MaxHeaderBytes:    32 << 10,
 		ErrorLog:          slog.NewLogLogger(a.log.Handler(), slog.LevelDebug),

@@ -1,47 +1,44 @@
 package main
 
 import (
-	"bytes"
-	"context"
-	"encoding/json"
 	"fmt"
 	"io"
 	"net/http"
 	"strings"
-	"text/tabwriter"
 	"time"
 
 	"github.com/spf13/cobra"
 )
 
 func newCluster() *cobra.Command {
-	var path string
-	var asJSON bool
 	cmd := &cobra.Command{
 		Use:   "cluster",
 		Short: "Show the cluster, and change its gossip key",
 		Args:  noArgs,
 		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	cmd.PersistentFlags().StringVarP(&path, "config", "c", "sluice.yaml", "configuration file of the running gateway")
-	cmd.PersistentFlags().BoolVar(&asJSON, "json", false, "print as JSON")
+	target, out := addAdminFlags(cmd), addOutputFlag(cmd)
 	show := func(use, short string, table func(io.Writer, clusterStatus)) *cobra.Command {
 		return &cobra.Command{Use: use, Short: short, Args: noArgs, RunE: func(cmd *cobra.Command, _ []string) error {
 			var s clusterStatus
-			if err := askCluster(cmd.Context(), path, http.MethodGet, "/api/v1/cluster", nil, &s); err != nil {
+			client, err := target.client()
+			if err != nil {
 				return err
 			}
-			return printed(cmd.OutOrStdout(), asJSON, s, func(w io.Writer) { table(w, s) })
+			if _, err := client.call(cmd.Context(), http.MethodGet, "/api/v1/cluster", nil, &s); err != nil {
+				return err
+			}
+			return out.print(cmd.OutOrStdout(), s, func(w io.Writer) { table(w, s) })
 		}}
 	}
 	cmd.AddCommand(
 		show("status", "Members, clocks and what was dropped, as this node sees them", printStatus),
 		show("members", "The members alone", printMembers),
-		newKeyring(&path, &asJSON))
+		newKeyring(target, out))
 	return cmd
 }
 
-func newKeyring(path *string, asJSON *bool) *cobra.Command {
+func newKeyring(target *adminFlags, out *outputFlag) *cobra.Command {
 	keyring := &cobra.Command{
 		Use:   "keyring",
 		Short: "Which member has which gossip key, by fingerprint; and changing the key",
@@ -51,7 +48,7 @@ To change the key of a cluster without a pause: install the new key, use it, wri
 it into every node's configuration, and remove the old one.`,
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return keys(cmd, *path, *asJSON, http.MethodGet, "/api/v1/cluster/keys", nil)
+			return keys(cmd, target, out, http.MethodGet, "/api/v1/cluster/keys", nil)
 		},
 	}
 	keyring.AddCommand(&cobra.Command{
@@ -62,7 +59,7 @@ it into every node's configuration, and remove the old one.`,
 			if err != nil {
 				return err
 			}
-			return keys(cmd, *path, *asJSON, http.MethodPost, "/api/v1/cluster/keys:install", map[string]string{"secret": strings.TrimSpace(string(text))})
+			return keys(cmd, target, out, http.MethodPost, "/api/v1/cluster/keys:install", map[string]string{"secret": strings.TrimSpace(string(text))})
 		},
 	})
 	for action, short := range map[string]string{"use": "Have every member encrypt with an installed key", "remove": "Have every member forget a key"} {
@@ -75,19 +72,23 @@ it into every node's configuration, and remove the old one.`,
 				return nil
 			},
 			RunE: func(cmd *cobra.Command, args []string) error {
-				return keys(cmd, *path, *asJSON, http.MethodPost, "/api/v1/cluster/keys:"+action, map[string]string{"fingerprint": args[0]})
+				return keys(cmd, target, out, http.MethodPost, "/api/v1/cluster/keys:"+action, map[string]string{"fingerprint": args[0]})
 			},
 		})
 	}
 	return keyring
 }
 
-func keys(cmd *cobra.Command, path string, asJSON bool, method, resource string, body any) error {
+func keys(cmd *cobra.Command, target *adminFlags, out *outputFlag, method, resource string, body any) error {
 	var list []keyStatus
-	if err := askCluster(cmd.Context(), path, method, resource, body, &list); err != nil {
+	client, err := target.client()
+	if err != nil {
 		return err
 	}
-	return printed(cmd.OutOrStdout(), asJSON, list, func(w io.Writer) {
+	if _, err := client.call(cmd.Context(), method, resource, body, &list); err != nil {
+		return err
+	}
+	return out.print(cmd.OutOrStdout(), list, func(w io.Writer) {
 		fmt.Fprintln(w, "MEMBER\tUSES\tACCEPTS\tERROR")
 		for _, k := range list {
 			fmt.Fprintf(w, "%s\t%s\t%s\t%s\n", k.Name, k.Primary, strings.Join(k.Keys, " "), k.Error)
@@ -118,34 +119,4 @@ func printStatus(w io.Writer, s clusterStatus) {
 			fmt.Fprintf(w, "dropped: %s\t%d\n", reason, n)
 		}
 	}
-}
-
-// printed prints v as JSON, or as a table.
-func printed(w io.Writer, asJSON bool, v any, table func(io.Writer)) error {
-	if asJSON {
-		enc := json.NewEncoder(w)
-		enc.SetIndent("", "  ")
-		return enc.Encode(v)
-	}
-	t := tabwriter.NewWriter(w, 0, 4, 2, ' ', 0)
-	table(t)
-	return t.Flush()
-}
-
-// askCluster asks the running gateway about its cluster.
-func askCluster(ctx context.Context, path, method, resource string, body, answer any) error {
-	doc, err := loadToAsk(path)
-	if err != nil {
-		return err
-	}
-	var content io.Reader
-	if body != nil {
-		text, err := json.Marshal(body)
-		if err != nil {
-			return err
-		}
-		content = bytes.NewReader(text)
-	}
-	_, err = callAdmin(ctx, doc, method, resource, content, answer)
-	return err
 }

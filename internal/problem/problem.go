@@ -26,7 +26,16 @@ type Problem struct {
 	Detail    string // what happened this time, for a person
 	RequestID string // omitted when empty
 
-	Limit *Limit // set for 429 alone
+	Limit  *Limit  // set for 429 alone
+	Faults []Fault // what is wrong with which part of the request; omitted when empty
+}
+
+// Fault is one thing wrong with a request, as an element of the member errors.
+// One of Pointer and Parameter is set.
+type Fault struct {
+	Pointer   string // into the body, as a URI fragment (RFC 6901 §6): #/limit/requests
+	Parameter string // of the query
+	Detail    string // what is wrong, and what would be right
 }
 
 // Limit holds the members that a 429 adds.
@@ -63,6 +72,21 @@ func (p *Problem) Append(b []byte) []byte {
 		b = strconv.AppendInt(b, l.Remaining, 10)
 		b = append(b, `,"retry_after":`...)
 		b = strconv.AppendInt(b, l.RetryAfter, 10)
+	}
+	for i, f := range p.Faults {
+		if i == 0 {
+			b = append(b, `,"errors":[`...)
+		} else {
+			b = append(b, ',')
+		}
+		b = append(b, `{"detail":`...)
+		b = appendString(b, f.Detail)
+		b = appendMember(b, "pointer", f.Pointer)
+		b = appendMember(b, "parameter", f.Parameter)
+		b = append(b, '}')
+		if i == len(p.Faults)-1 {
+			b = append(b, ']')
+		}
 	}
 	b = appendMember(b, "request_id", p.RequestID)
 	return append(b, '}', '\n')

@@ -45,3 +45,11 @@ func TestWriteSendsNoBodyToHEAD(t *testing.T) {
 		t.Errorf("wrote %d bytes", w.Body.Len())
 	}
 }
+
+func TestFaultsSayWhereTheyAre(t *testing.T) {
+	p := Problem{Type: "t", Title: "x", Status: 422, Faults: []Fault{{Pointer: "#/a", Detail: "is \"b\""}, {Parameter: "limit", Detail: "c"}}}
+	want := `{"type":"t","title":"x","status":422,"errors":[{"detail":"is \"b\"","pointer":"#/a"},{"detail":"c","parameter":"limit"}]}` + "\n"
+	if got := string(p.Append(nil)); got != want {
+		t.Errorf("got  %s\nwant %s", got, want)
+	}
+}
