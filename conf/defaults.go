@@ -3,6 +3,7 @@ package conf
 import (
 	"math"
 	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 
@@ -91,13 +92,25 @@ var defaults = map[string]fallback{
 	"WAF.mode":     {`off`, "first look, then detect, then block"},
 	"WAF.paranoia": {`1`, "the level without false alarms on ordinary APIs"},
 
-	"Logs.level":         {`info`, "starts, stops and what a person must know"},
-	"Logs.format":        {`auto`, "people read terminals, machines read the rest"},
-	"AccessLog.file":     {`stdout`, "containers and service managers collect it there"},
-	"AccessLog.keep":     {`14d`, "a fortnight answers most questions; data protection asks for no longer"},
-	"AccessLog.max_size": {`10GiB`, "fits on a small disk"},
-	"PayloadLog.sample":  {`0%`, "bodies are personal data"},
-	"Traces.sample":      {`1%`, "enough to see shapes, too little to cost"},
+	"Logs.level":           {`info`, "starts, stops and what a person must know"},
+	"Logs.format":          {`auto`, "people read terminals, machines read the rest"},
+	"AccessLog.file":       {`stdout`, "containers and service managers collect it there"},
+	"AccessLog.keep":       {`14d`, "a fortnight answers most questions; data protection asks for no longer"},
+	"AccessLog.max_size":   {`10GiB`, "fits on a small disk"},
+	"SecurityLog.keep":     {`90d`, "an attack is often found weeks after it began"},
+	"SecurityLog.max_size": {`1GiB`, "events are rarer than requests"},
+	"PayloadLog.keep":      {`3d`, "bodies are personal data, and a fault is looked for at once"},
+	"PayloadLog.max_size":  {`1GiB`, "a capture that is too wide must not fill the disk"},
+	"PayloadLog.max_body":  {`16KiB`, "most bodies are smaller; of the rest the beginning tells most"},
+	"PayloadLog.sample":    {`0%`, "bodies are personal data"},
+	"Capture.sample":       {`100%`, "a capture is narrow by its other conditions"},
+	"Redact.mode":          {`mask`, "nothing of the value is kept"},
+	"LogOutput.streams":    {`[access, security]`, "payloads stay on the node unless asked for"},
+	"LogOutput.index":      {`sluice`, "the product's name"},
+	"LogOutput.timeout":    {`10s`, "a receiver that takes longer is counted as down"},
+	"LogOutput.buffer":     {`8MiB`, "some 16,000 lines: seconds of a busy node"},
+	"LogOutput.spill":      {`256MiB`, "half a million lines: a receiver's restart"},
+	"Traces.sample":        {`1%`, "enough to see shapes, too little to cost"},
 }
 
 var defaultNodes = sync.OnceValue(func() map[string]*yaml.Node {
@@ -120,6 +133,14 @@ func deriveDefaults(d *Document) {
 	if d.Node.Name == "" {
 		if d.Node.Name, _ = os.Hostname(); d.Node.Name == "" {
 			d.Node.Name = "sluice"
+		}
+	}
+	for _, log := range []struct {
+		file *string
+		name string
+	}{{&d.Logs.Security.File, "security.log"}, {&d.Logs.Payload.File, "payload.log"}} {
+		if *log.file == "" {
+			*log.file = filepath.Join(d.Node.DataDir, log.name)
 		}
 	}
 	for i := range d.Auth.Issuers {

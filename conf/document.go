@@ -328,10 +328,13 @@ type Geo struct {
 
 // Logs are the log streams.
 type Logs struct {
-	Level   string     `yaml:"level" enum:"debug|info|warn|error" doc:"Level of the operational log on standard error. Default: info"`
-	Format  string     `yaml:"format" enum:"auto|text|json" doc:"Form of the operational log; auto is text on a terminal and json elsewhere. Default: auto"`
-	Access  AccessLog  `yaml:"access" doc:"One JSON line a request."`
-	Payload PayloadLog `yaml:"payload" doc:"Bodies, for debugging." soon:"bodies are not logged"`
+	Level    string               `yaml:"level" enum:"debug|info|warn|error" doc:"Level of the operational log on standard error. Default: info"`
+	Format   string               `yaml:"format" enum:"auto|text|json" doc:"Form of the operational log; auto is text on a terminal and json elsewhere. Default: auto"`
+	Access   AccessLog            `yaml:"access" doc:"One JSON line a request."`
+	Security SecurityLog          `yaml:"security" doc:"One JSON line for each event of security."`
+	Payload  PayloadLog           `yaml:"payload" doc:"Headers and bodies, redacted, for debugging. Off unless asked for, and then until a time."`
+	Redact   Redact               `yaml:"redact" doc:"What is taken out of every log before it is written."`
+	Outputs  map[string]LogOutput `yaml:"outputs" doc:"Where logs go beside their files, by name. One that is slow or down holds up no request and no other output."`
 }
 
 // AccessLog is the stream of one line per request.
@@ -341,9 +344,58 @@ type AccessLog struct {
 	MaxSize Size     `yaml:"max_size" min:"1MiB" doc:"Total size of the files. Default: 10GiB"`
 }
 
-// PayloadLog samples bodies.
+// SecurityLog is the stream of what was seen and done against attacks.
+type SecurityLog struct {
+	File    string   `yaml:"file" doc:"File, stdout, or off. Absent: security.log in node.data_dir."`
+	Keep    Duration `yaml:"keep" min:"1m" doc:"How long rotated files are kept. Default: 90d"`
+	MaxSize Size     `yaml:"max_size" min:"1MiB" doc:"Total size of the files. Default: 1GiB"`
+}
+
+// PayloadLog is the stream of requests and answers with their headers and bodies.
 type PayloadLog struct {
-	Sample Percent `yaml:"sample" doc:"Share of requests whose bodies are logged. Default: 0%"`
+	File    string             `yaml:"file" doc:"File, stdout, or off. Absent: payload.log in node.data_dir."`
+	Keep    Duration           `yaml:"keep" min:"1m" doc:"How long rotated files are kept. Default: 3d"`
+	MaxSize Size               `yaml:"max_size" min:"1MiB" doc:"Total size of the files. Default: 1GiB"`
+	MaxBody Size               `yaml:"max_body" min:"1B" max:"1MiB" doc:"What is kept of each body, after redaction. Default: 16KiB"`
+	Sample  Percent            `yaml:"sample" doc:"Share of all requests that are captured; needs until. Default: 0%"`
+	Until   Time               `yaml:"until" doc:"When sampling ends by itself, at most 7d ahead."`
+	Capture map[string]Capture `yaml:"capture" doc:"Further requests to capture, by a name of your choice. The admin API makes such captures too, without a change of the file."`
+}
+
+// Capture chooses the requests whose payload is logged: those that meet every
+// condition that is given.
+type Capture struct {
+	Route  string  `yaml:"route" doc:"Path or name of a route."`
+	Tenant string  `yaml:"tenant" doc:"Tenant."`
+	Status string  `yaml:"status" doc:"Status or class of the answer: 503, 5xx, or >=400."`
+	Sample Percent `yaml:"sample" doc:"Share of these requests. Default: 100%"`
+	Until  Time    `yaml:"until" need:"true" doc:"When the capture ends by itself, at most 7d ahead."`
+}
+
+// Redact says what is taken out of logs before they are written.
+type Redact struct {
+	Mode     string            `yaml:"mode" enum:"mask|hash|drop" doc:"What stands for a value that was taken out: its kind, its kind and a keyed hash by which equal values can be told, or nothing. Default: mask"`
+	Key      Secret            `yaml:"key" doc:"Key of the hashes. Nodes with the same key give equal values equal hashes. Absent: a random one at every start."`
+	Fields   []string          `yaml:"fields" doc:"Names of fields, headers and parameters whose values always go, beside those that are known."`
+	Safe     []string          `yaml:"safe" doc:"Names whose values stay, such as order numbers that look like cards."`
+	Patterns map[string]string `yaml:"patterns" doc:"Regular expressions by name; what they match goes."`
+	Off      []string          `yaml:"off" enum:"field|email|phone|card|iban|id|ip|jwt|key|password|entropy" doc:"Detectors that are not used."`
+}
+
+// LogOutput is a place that log lines go to beside their file.
+type LogOutput struct {
+	Type     string            `yaml:"type" need:"true" enum:"stdout|syslog|json|loki|elasticsearch|otlp" doc:"How lines are sent: on standard output, as syslog messages (RFC 5424), or over HTTP as JSON lines (VictoriaLogs and others), to Loki, to the bulk API of Elasticsearch or OpenSearch, or by OTLP."`
+	URL      string            `yaml:"url" doc:"Where to: udp://, tcp://, tls:// or unix:// for syslog, http:// or https:// for the others, with the path that the receiver documents."`
+	Streams  []string          `yaml:"streams" enum:"access|security|payload" doc:"Which logs. Default: [access, security]"`
+	Labels   map[string]string `yaml:"labels" doc:"Labels of Loki's stream or attributes of OTLP's resource, beside job, node and stream."`
+	Index    string            `yaml:"index" doc:"Elasticsearch's index or data stream; the name of the log is added behind a dash. Default: sluice"`
+	Headers  map[string]string `yaml:"headers" doc:"Header fields of the HTTP requests, such as X-Scope-OrgID."`
+	Username string            `yaml:"username" doc:"User of HTTP basic authentication."`
+	Password Secret            `yaml:"password" doc:"Its password."`
+	Token    Secret            `yaml:"token" doc:"Bearer token of the HTTP requests."`
+	Timeout  Duration          `yaml:"timeout" min:"10ms" doc:"Longest wait for one delivery. Default: 10s"`
+	Buffer   Size              `yaml:"buffer" min:"64KiB" doc:"Lines that wait in memory. Default: 8MiB"`
+	Spill    Size              `yaml:"spill" doc:"Lines that wait on disk, in node.data_dir, when the memory is full; 0 drops them instead. Default: 256MiB"`
 }
 
 // Traces is where spans go.

@@ -152,7 +152,7 @@ func (e encoder) secretHeader(name, path string) bool {
 
 // setsHeaders reports whether f maps header names to values that are sent.
 func (f field) setsHeaders() bool {
-	return f.owner == "Route" && f.key == "set_headers" || f.owner == "Headers" && f.key == "set"
+	return f.owner == "Route" && f.key == "set_headers" || f.owner == "Headers" && f.key == "set" || f.owner == "LogOutput" && f.key == "headers"
 }
 
 func (e encoder) scalar(v reflect.Value) *yaml.Node {

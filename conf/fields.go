@@ -101,5 +101,6 @@ var unitForms = map[reflect.Type]unitForm{
 	reflect.TypeFor[Size]():     {"a size", "512B, 64KiB, 1MiB or 10GB", `^(0|[0-9]+(\.[0-9]*)?(B|[kKMGT]B|[KMGT]iB))$`},
 	reflect.TypeFor[Rate]():     {"a rate", "50/s, 600/m or 1000/h", `^[0-9]+(\.[0-9]*)?/[smhd]$`},
 	reflect.TypeFor[Percent]():  {"a share", "20% or 0.2", `^[0-9]+(\.[0-9]*)?%?$`},
+	reflect.TypeFor[Time]():     {"a time", "2026-11-26T12:00:00Z", `^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]+)?(Z|[+-][0-9]{2}:[0-9]{2})$`},
 	reflect.TypeFor[Prefix]():   {"a network", "10.0.0.0/8, 2001:db8::/32 or a single address", `^[0-9a-fA-F:.]+(/[0-9]{1,3})?$`},
 }

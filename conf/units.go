@@ -373,3 +373,27 @@ func (p *Prefix) UnmarshalText(text []byte) (err error) {
 	*p, err = ParsePrefix(string(text))
 	return err
 }
+
+// Time is a point in time written as 2026-11-26T12:00:00Z (RFC 3339).
+type Time struct{ time.Time }
+
+// ParseTime reads a time with its zone.
+func ParseTime(text string) (Time, error) {
+	t, err := time.Parse(time.RFC3339, text)
+	if err != nil {
+		return Time{}, &valueError{fmt.Sprintf("%q is not a time", text), "write it with its zone, as 2026-11-26T12:00:00Z"}
+	}
+	return Time{t.UTC()}, nil
+}
+
+// String writes t in UTC.
+func (t Time) String() string { return t.UTC().Format(time.RFC3339) }
+
+// MarshalText is String, for JSON and YAML.
+func (t Time) MarshalText() ([]byte, error) { return []byte(t.String()), nil }
+
+// UnmarshalText is [ParseTime].
+func (t *Time) UnmarshalText(text []byte) (err error) {
+	*t, err = ParseTime(string(text))
+	return err
+}

@@ -44,6 +44,7 @@ var (
 
 // observability checks where logs, spans and alerts go.
 func (v *validator) observability() {
+	v.logs()
 	if t := v.doc.Traces; t != nil && t.OTLP != "" && !v.broken("traces.otlp") {
 		u, err := webURL(t.OTLP, "http", "https")
 		v.syntax("traces.otlp", t.OTLP, err)

@@ -3,6 +3,8 @@ package telemetry
 import (
 	"log/slog"
 	"time"
+
+	"sluice/telemetry/redact"
 )
 
 // AccessLogOptions says where the access log goes. The zero value writes to
@@ -18,6 +20,9 @@ type AccessLogOptions struct {
 	// Node and Generation are written on every line; empty and 0 leave them out.
 	Node       string
 	Generation int
+	// Redact takes secrets out of paths, user agents and the like. Default: nothing
+	// is taken out
+	Redact *redact.Redactor
 }
 
 // AccessLog writes one JSON line for each request.
@@ -51,7 +56,7 @@ func newAccessLog(o AccessLogOptions, out output) *AccessLog {
 	a := &AccessLog{Stream: newStream(o.stream(), out)}
 	a.encoders = make([]paddedEncoder, len(a.shards))
 	for i := range a.encoders {
-		a.encoders[i].encoder = newEncoder(o.Node, o.Generation)
+		a.encoders[i].encoder = newEncoder(o.Node, o.Generation, o.Redact)
 	}
 	return a
 }

@@ -3,11 +3,16 @@ package telemetry
 import (
 	"testing"
 	"time"
+
+	"sluice/telemetry/redact"
 )
 
-func BenchmarkLine(b *testing.B) {
+func BenchmarkLine(b *testing.B)         { benchmarkLine(b, nil) }
+func BenchmarkLineRedacted(b *testing.B) { benchmarkLine(b, redact.Default()) }
+
+func benchmarkLine(b *testing.B, red *redact.Redactor) {
 	b.ReportAllocs()
-	e := newEncoder("gw-1", 2)
+	e := newEncoder("gw-1", 2, red)
 	r := fullRecord()
 	buf := make([]byte, 0, MaxLine)
 	for b.Loop() {
@@ -19,7 +24,7 @@ func BenchmarkLine(b *testing.B) {
 // BenchmarkAccessLogWrite is what a request pays, with a disk that keeps up.
 func BenchmarkAccessLogWrite(b *testing.B) {
 	out := &discard{}
-	a := newAccessLog(AccessLogOptions{}, out)
+	a := newAccessLog(AccessLogOptions{Redact: redact.Default()}, out)
 	b.ReportAllocs()
 	b.RunParallel(func(pb *testing.PB) {
 		r := fullRecord()

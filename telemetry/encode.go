@@ -1,10 +1,14 @@
 package telemetry
 
 import (
+	"bytes"
 	"net/netip"
 	"strconv"
+	"strings"
 	"time"
 	"unicode/utf8"
+
+	"sluice/telemetry/redact"
 )
 
 // MaxLine is the most bytes that a line of the access log takes, with its line
@@ -27,18 +31,39 @@ const (
 // most lines fall into the second of the line before. Not safe for
 // concurrent use; every shard has its own.
 type encoder struct {
-	tail   []byte // the fields that are the same on every line, and the end
+	redact *redact.Redactor // nil: nothing is taken out
+	plain  []byte           // scratch for what is looked at
+	clean  []byte           // scratch for what is left of it
+	seen   []seenText       // texts that many requests share, as they are written
+	tail   []byte           // the fields that are the same on every line, and the end
 	second int64
 	date   []byte // "2026-01-02T15:04:05" of second
 }
 
-func newEncoder(node string, generation int) encoder {
+// seenTexts is how many such texts are remembered. A browser's user agent takes
+// longer to look through than the rest of a line takes to write.
+const seenTexts = 256
+
+type seenText struct {
+	text  string
+	limit int
+	line  []byte // the inside of a JSON string
+}
+
+// maxSeen is the longest text that is remembered.
+const maxSeen = 512
+
+func newEncoder(node string, generation int, r *redact.Redactor) encoder {
 	var tail []byte
 	tail = appendOptional(tail, `,"node":"`, node, maxName)
 	if generation != 0 {
 		tail = strconv.AppendInt(append(tail, `,"generation":`...), int64(generation), 10)
 	}
-	return encoder{tail: append(tail, "}\n"...), second: -1}
+	e := encoder{tail: append(tail, "}\n"...), second: -1, redact: r}
+	if r != nil {
+		e.seen = make([]seenText, seenTexts)
+	}
+	return e
 }
 
 // append appends the line of r, at most MaxLine bytes.
@@ -68,9 +93,9 @@ func (e *encoder) append(b []byte, r *Record) []byte {
 	b = append(b, `,"method":"`...)
 	b = appendText(b, r.Method, maxWord)
 	b = append(b, `","host":"`...)
-	b = appendText(b, r.Host, maxHost)
+	b = e.appendShared(b, r.Host, maxHost)
 	b = append(b, `","path":"`...)
-	b = appendText(b, r.Path, maxPath)
+	b = e.appendPath(b, r.Path)
 	b = append(b, '"')
 	b = appendOptional(b, `,"route":"`, r.Route, maxName)
 	b = appendOptional(b, `,"service":"`, r.Service, maxName)
@@ -94,7 +119,9 @@ func (e *encoder) append(b []byte, r *Record) []byte {
 	b = appendOptional(b, `,"tenant":"`, r.Tenant, maxName)
 	b = appendOptional(b, `,"tenant_source":"`, r.TenantSource, maxWord)
 	b = appendOptional(b, `,"tier":"`, r.Tier, maxWord)
-	b = appendOptional(b, `,"subject":"`, r.Subject, maxName)
+	if r.Subject != "" {
+		b = append(e.appendShared(append(b, `,"subject":"`...), r.Subject, maxName), '"')
+	}
 	b = appendOptional(b, `,"auth":"`, r.Auth, maxWord)
 	b = appendOptional(b, `,"key_id":"`, r.KeyID, maxWord)
 	if r.Limit != "" {
@@ -105,9 +132,57 @@ func (e *encoder) append(b []byte, r *Record) []byte {
 		b = appendOptional(b, `,"limit_result":"`, r.LimitResult, maxWord)
 		b = appendOptional(b, `,"zone":"`, r.Zone, maxWord)
 	}
-	b = appendOptional(b, `,"user_agent":"`, r.UserAgent, maxAgent)
-	b = appendOptional(b, `,"error":"`, r.Error, maxError)
+	if r.UserAgent != "" {
+		b = append(e.appendShared(append(b, `,"user_agent":"`...), r.UserAgent, maxAgent), '"')
+	}
+	if r.Error != "" {
+		b = append(e.appendShared(append(b, `,"error":"`...), r.Error, maxError), '"')
+	}
 	return append(b, e.tail...)
+}
+
+// appendPath appends a path, redacted.
+func (e *encoder) appendPath(b []byte, path string) []byte {
+	if e.redact == nil {
+		return appendText(b, path, maxPath)
+	}
+	e.plain = append(e.plain[:0], path...)
+	if e.redact.CleanPath(e.plain) {
+		return appendText(b, path, maxPath)
+	}
+	return appendText(b, string(e.redact.Path(nil, e.plain)), maxPath)
+}
+
+// appendSecrets appends a text without the secrets in it.
+func (e *encoder) appendSecrets(b []byte, text string, limit int) []byte {
+	if e.redact == nil {
+		return appendText(b, text, limit)
+	}
+	// Somewhat more than is written is looked at, for what is cut.
+	text = text[:min(len(text), 2*limit)]
+	e.plain = append(e.plain[:0], text...)
+	if e.clean = e.redact.Secrets(e.clean[:0], e.plain); bytes.Equal(e.clean, e.plain) {
+		return appendText(b, text, limit)
+	}
+	return appendText(b, string(e.clean), limit)
+}
+
+// appendShared is appendSecrets for a text that other requests have as well.
+func (e *encoder) appendShared(b []byte, text string, limit int) []byte {
+	if e.redact == nil || text == "" {
+		return appendText(b, text, limit)
+	}
+	n := len(text)
+	if n > maxSeen {
+		return e.appendSecrets(b, text, limit)
+	}
+	h := uint(limit) + uint(n)*31 + uint(text[0])*7 + uint(text[n-1])*131 + uint(text[n/2])*17 + uint(text[n/3])*257
+	s := &e.seen[h%seenTexts]
+	if s.text != text || s.limit != limit {
+		s.text, s.limit = strings.Clone(text), limit
+		s.line = e.appendSecrets(s.line[:0], text, limit)
+	}
+	return append(b, s.line...)
 }
 
 // appendTime appends t in UTC to the millisecond (RFC 3339).

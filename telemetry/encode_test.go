@@ -9,6 +9,8 @@ import (
 	"testing"
 	"time"
 	"unicode/utf8"
+
+	"sluice/telemetry/redact"
 )
 
 var testTime = time.Date(2026, 11, 23, 14, 57, 33, 45e6, time.UTC)
@@ -53,7 +55,7 @@ func fullRecord() *Record {
 }
 
 func encodeLine(r *Record) string {
-	e := newEncoder("gw-1", 2)
+	e := newEncoder("gw-1", 2, nil)
 	return string(e.append(nil, r))
 }
 
@@ -73,7 +75,7 @@ func TestLineHasEveryFieldInOrder(t *testing.T) {
 }
 
 func TestLineLeavesOutWhatIsNotKnown(t *testing.T) {
-	e := newEncoder("", 0)
+	e := newEncoder("", 0, nil)
 	got := string(e.append(nil, &Record{Time: testTime, Status: 404, Origin: "route", Duration: -time.Second}))
 	want := `{"time":"2026-11-23T14:57:33.045Z","request_id":"","client_ip":"","protocol":"","method":"","host":"",` +
 		`"path":"","status":404,"origin":"route","duration_ms":0.000,"overhead_ms":0.000,"bytes_in":0,"bytes_out":0}` + "\n"
@@ -100,7 +102,7 @@ func TestLineNeverExceedsMaxLine(t *testing.T) {
 		}
 		r.Client = netip.MustParseAddr("2001:db8:aaaa:bbbb:cccc:dddd:eeee:ffff")
 		r.Peer = netip.MustParseAddr("fe80:aaaa:aaaa:bbbb:cccc:dddd:eeee:ffff%eth0")
-		e := newEncoder(strings.Repeat(filler, 5000), math.MaxInt)
+		e := newEncoder(strings.Repeat(filler, 5000), math.MaxInt, nil)
 		line := e.append(nil, r)
 		if len(line) > MaxLine {
 			t.Errorf("filled with %q: %d bytes, want at most %d", filler, len(line), MaxLine)
@@ -162,12 +164,42 @@ func FuzzText(f *testing.F) {
 }
 
 func TestTimeIsRememberedBySecond(t *testing.T) {
-	e := newEncoder("", 0)
+	e := newEncoder("", 0, nil)
 	zone := time.FixedZone("", 2*3600)
 	for _, at := range []time.Time{testTime, testTime.Add(time.Millisecond), testTime.Add(time.Hour).In(zone), testTime, time.Unix(0, 0), time.Unix(-1, 5e6)} {
 		want := at.UTC().Format("2006-01-02T15:04:05.000Z")
 		if got := string(e.appendTime(nil, at)); got != want {
 			t.Errorf("got %s, want %s", got, want)
 		}
+	}
+}
+
+// Paths, user agents, subjects, hosts and errors are looked through; what identifies
+// the request stays.
+func TestLinesAreRedacted(t *testing.T) {
+	e := newEncoder("gw-1", 2, redact.Default())
+	r := fullRecord()
+	r.Path = "/users/bob@example.com/cards/4111111111111111"
+	r.UserAgent = "agent password=hunter2"
+	r.Subject = "anna@example.com"
+	r.Host = "ghp_16C7e42F292c6912E7710c838347Ae178B4a.example.com"
+	r.Error = "dial tcp 10.0.0.1:8000: Authorization: Bearer abcdef123"
+	for range 2 { // the second time from memory
+		line := string(e.append(nil, r))
+		for _, gone := range []string{"bob@", "4111", "hunter2", "anna@", "ghp_16", "abcdef123"} {
+			if strings.Contains(line, gone) {
+				t.Errorf("%s is still in %s", gone, line)
+			}
+		}
+		for _, kept := range []string{`"path":"/users/b***@example.com/cards/[redacted:card]"`, "dial tcp 10.0.0.1:8000", r.RequestID, r.Client.String(), r.Tenant} {
+			if !strings.Contains(line, kept) {
+				t.Errorf("%s is gone from %s", kept, line)
+			}
+		}
+	}
+	r = fullRecord()
+	with, without := e.append(nil, r), encodeLine(r)
+	if string(with) != without {
+		t.Errorf("a harmless line becomes\n%s\ninstead of\n%s", with, without)
 	}
 }
