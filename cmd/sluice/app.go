@@ -36,7 +36,7 @@ type app struct {
 
 	metrics   *telemetry.Metrics
 	health    *telemetry.Health
-	access    *telemetry.AccessLog
+	logs      *logs
 	facts     *facts.Store
 	keys      *auth.KeyStore
 	limits    *limiter.Limiter
@@ -71,16 +71,8 @@ func newApp(doc *conf.Document, log *slog.Logger, level *slog.LevelVar, line *li
 		return nil, fmt.Errorf("make data directory: %w", err)
 	}
 	var err error
-	a.access, err = telemetry.OpenAccessLog(telemetry.AccessLogOptions{
-		File:       doc.Logs.Access.File,
-		Keep:       doc.Logs.Access.Keep.Std(),
-		MaxSize:    int64(doc.Logs.Access.MaxSize),
-		Node:       doc.Node.Name,
-		Generation: line.generation,
-		Logger:     log,
-	})
-	if err != nil {
-		return nil, fmt.Errorf("open access log: %w", err)
+	if a.logs, err = openLogs(doc, line.generation, log); err != nil {
+		return nil, err
 	}
 	if a.token, err = operatorToken(doc); err != nil {
 		return nil, err
@@ -98,7 +90,7 @@ func newApp(doc *conf.Document, log *slog.Logger, level *slog.LevelVar, line *li
 	// The road.
 	a.gateway = proxy.New(proxy.Deps{
 		Limiter: a.limits, Keys: a.keys, Upstreams: a.upstreams,
-		Metrics: a.metrics, AccessLog: a.access, Health: a.health, Log: log,
+		Metrics: a.metrics, AccessLog: a.logs.access, Health: a.health, Log: log,
 	})
 	a.listeners = proxy.NewListeners(a.gateway, proxy.Sockets{Listen: a.sockets.listen, TLS: a.certs.config}, log)
 	a.reloader = &reloader{path: doc.File(), log: log, apply: a.apply, inForce: doc}
@@ -109,7 +101,7 @@ func newApp(doc *conf.Document, log *slog.Logger, level *slog.LevelVar, line *li
 	a.collect()
 
 	a.phases = []phase{
-		a.background("access log", a.access.Run, 5*time.Second),
+		a.background("logs", a.logs.Run, 5*time.Second),
 		a.background("facts", a.facts.Run, 2*time.Second),
 		a.background("limiter", a.limits.Run, time.Second),
 		a.background("keys", a.keys.Run, time.Second),
@@ -160,6 +152,9 @@ func (a *app) needRestart(doc *conf.Document) (warnings conf.Problems) {
 		"admin.address": was.Admin.Address == doc.Admin.Address,
 		"admin.token":   was.Admin.Token == doc.Admin.Token,
 		"logs.access":   was.Logs.Access == doc.Logs.Access,
+		"logs.security": was.Logs.Security == doc.Logs.Security,
+		"logs.redact":   reflect.DeepEqual(was.Logs.Redact, doc.Logs.Redact),
+		"logs.outputs":  reflect.DeepEqual(was.Logs.Outputs, doc.Logs.Outputs),
 		"cluster":       reflect.DeepEqual(was.Cluster, doc.Cluster),
 		"redis":         reflect.DeepEqual(was.Redis, doc.Redis),
 	} {

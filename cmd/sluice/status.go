@@ -12,7 +12,7 @@ import (
 
 // collect introduces the other rooms' counters to the metrics.
 func (a *app) collect() {
-	a.metrics.Collect(a.access.Collect)
+	a.metrics.Collect(a.logs.collect)
 	a.metrics.Collect(a.health.Collect)
 	a.metrics.Collect(a.collectConfig)
 	a.metrics.Collect(a.collectUpstreams)
