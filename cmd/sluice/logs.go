@@ -28,16 +28,23 @@ func openLogs(doc *conf.Document, generation int, log *slog.Logger) (l *logs, er
 		return nil, fmt.Errorf("%s: logs.redact: %w", doc.Pos("logs.redact"), err)
 	}
 	access, security := &doc.Logs.Access, &doc.Logs.Security
+	sinks, err := openOutputs(doc, "access", log)
+	if err != nil {
+		return nil, err
+	}
 	l.access, err = telemetry.OpenAccessLog(telemetry.AccessLogOptions{
 		File: access.File, Keep: access.Keep.Std(), MaxSize: int64(access.MaxSize),
-		Node: doc.Node.Name, Generation: generation, Redact: l.redactor, Logger: log,
+		Node: doc.Node.Name, Generation: generation, Redact: l.redactor, Sinks: sinks, Logger: log,
 	})
 	if err != nil {
 		return nil, err
 	}
+	if sinks, err = openOutputs(doc, "security", log); err != nil {
+		return nil, err
+	}
 	l.security, err = telemetry.OpenStream(telemetry.StreamOptions{
 		Name: "security", File: security.File, Keep: security.Keep.Std(), MaxSize: int64(security.MaxSize),
-		Buffer: 4 << 20, Logger: log,
+		Buffer: 4 << 20, Sinks: sinks, Logger: log,
 	})
 	return l, err
 }

@@ -67,7 +67,11 @@ func serve(ctx context.Context, path string, withStdin bool) error {
 	}
 	level := new(slog.LevelVar)
 	level.Set(logLevel(doc.Logs.Level))
-	log := telemetry.NewLogger(telemetry.LogOptions{Level: level, Format: doc.Logs.Format}, os.Stderr)
+	redactor, err := newRedactor(&doc.Logs.Redact)
+	if err != nil {
+		return line.fail(err)
+	}
+	log := telemetry.NewLogger(telemetry.LogOptions{Level: level, Format: doc.Logs.Format, Redact: redactor}, os.Stderr)
 	slog.SetDefault(log) // libraries that log by themselves get the same form
 	// Whoever reads our log may go away; that must not end the gateway.
 	signal.Ignore(syscall.SIGPIPE)
