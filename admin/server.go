@@ -26,6 +26,7 @@ type Deps struct {
 	Config    func() []byte                          // the effective configuration, redacted
 	Reload    func(context.Context) (Reloaded, bool) // false: refused, the old one stays in force
 	Cluster   Cluster
+	Captures  Captures
 	Log       *slog.Logger
 }
 
@@ -56,6 +57,7 @@ func New(deps Deps) *Server {
 	s.probeRoutes()
 	s.configRoutes()
 	s.clusterRoutes()
+	s.captureRoutes()
 	s.referenceRoutes()
 	s.mux.HandleFunc("/", unknownPath)
 	return s

@@ -10,6 +10,7 @@ import (
 	"sluice/proxy/router"
 	"sluice/proxy/upstream"
 	"sluice/telemetry"
+	"sluice/telemetry/payload"
 )
 
 // exchange is what one request has learnt so far. It is passed by pointer to
@@ -39,6 +40,10 @@ type exchange struct {
 	tenant   string         // "": none
 	tier     *tier          // nil: no tenant
 	service  *service
+
+	// capture
+	capture      *payload.Capture // nil: the payload is not logged
+	captureAsked bool
 
 	// shield, then limit
 	charges  [limiter.MaxCharges]limiter.Charge
@@ -92,6 +97,7 @@ func (e *exchange) reset() {
 	e.start, e.now = time.Time{}, limiter.Instant{}
 	e.origin, e.path, e.trace, e.traceKept = origin{}, "", telemetry.TraceContext{}, false
 	e.route, e.identity, e.tenant, e.tier, e.service = nil, nil, "", nil, nil
+	e.capture, e.captureAsked = nil, false
 	e.charged, e.decision = 0, limiter.Decision{}
 	e.body = countedBody{}
 	e.in.Header, e.in.Trailer, e.in.Status, e.in.BodyLength = nil, nil, 0, 0

@@ -160,8 +160,11 @@ func (g *Gateway) relay(e *exchange) {
 		defer s.cancel()
 		defer g.streams.remove(s)
 	}
-	n, err := in.WriteTo(e.w)
+	n, err := in.WriteTo(e.answerWriter())
 	e.wrote += n
+	if err == nil && e.capture != nil {
+		e.capture.ResponseEnded()
+	}
 	if err != nil {
 		if s == nil || !s.over.Load() {
 			e.abortRelay(err)

@@ -16,16 +16,18 @@ import (
 	"sluice/limiter"
 	"sluice/proxy/upstream"
 	"sluice/telemetry"
+	"sluice/telemetry/payload"
 )
 
 // Deps are the engines that the gateway drives. They outlive configurations.
-// All are needed, except Log.
+// All are needed, except Payloads and Log.
 type Deps struct {
 	Limiter   *limiter.Limiter
 	Keys      *auth.KeyStore
 	Upstreams *upstream.Registry
 	Metrics   *telemetry.Metrics
 	AccessLog *telemetry.AccessLog
+	Payloads  *payload.Recorder
 	Health    *telemetry.Health
 	Log       *slog.Logger
 }
@@ -119,6 +121,7 @@ func (g *Gateway) close(e *exchange) {
 	rec.Overhead = max(0, rec.Duration-e.waited)
 	rec.BytesIn, rec.BytesOut = e.body.read, e.wrote
 	g.deps.AccessLog.Write(rec)
+	g.endCapture(e)
 
 	o := telemetry.Observation{
 		Listener: e.rules.metrics,

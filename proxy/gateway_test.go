@@ -20,6 +20,8 @@ import (
 	"sluice/proxy/front"
 	"sluice/proxy/upstream"
 	"sluice/telemetry"
+	"sluice/telemetry/payload"
+	"sluice/telemetry/redact"
 )
 
 // rig is a gateway with its engines, an issuer and an upstream, in this process
@@ -31,6 +33,7 @@ type rig struct {
 	upstream *httptest.Server
 	server   struct{ URL string }
 	logFile  string
+	payloads payloadLines
 	stopLog  func()
 }
 
@@ -84,6 +87,7 @@ func newRigBefore(t testing.TB, up *httptest.Server, sections string, listener .
 	g.Gateway = New(Deps{
 		Limiter: limiter.New(limiter.Options{}), Keys: keys, Upstreams: upstreams,
 		Metrics: telemetry.NewMetrics(telemetry.MetricsOptions{}), AccessLog: access, Health: new(telemetry.Health),
+		Payloads: payload.New(payload.Options{Writer: &g.payloads, Redact: redact.Default()}),
 	})
 	trust := "never"
 	if len(listener) > 0 {

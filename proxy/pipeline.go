@@ -34,6 +34,7 @@ var road = [...]stage{
 	{"cors", (*Gateway).answerPreflight},     // a browser's question carries no credentials
 	{"shield", (*Gateway).limitAddress},      // before credentials are looked at, so that guessing is bounded
 	{"auth", (*Gateway).identify},            // from here tenant, tier and the one route are known
+	{"capture", (*Gateway).beginCapture},     // refuses nothing: whether its payload is logged
 	{"size", (*Gateway).checkSize},           // a body that is refused anyway should not cost quota
 	{"limit", (*Gateway).spend},              // the last thing that can refuse: a refused request costs nothing
 	{"rewrite", (*Gateway).prepareRequest},   // what goes to the upstream is built, not passed on
@@ -183,6 +184,7 @@ func (g *Gateway) identify(e *exchange) *refusal {
 	}
 	if ok {
 		e.route = e.world.routes[i]
+		e.record.Route = e.route.name // of a refusal, too
 	}
 	switch {
 	case ok && e.route.auth == authNone: // credentials are not looked at

@@ -48,6 +48,9 @@ func (g *Gateway) prepareRequest(e *exchange) *refusal {
 	}
 	if out.BodyLength != 0 {
 		e.body = countedBody{src: r.Body, limit: rt.maxBody, trailer: &r.Trailer, drop: e.world.drop}
+		if e.capture != nil {
+			e.body.src = capturedBody{r.Body, e}
+		}
 		out.Body = &e.body
 		out.Trailer = &r.Trailer
 		out.Interrupt = e.interrupt

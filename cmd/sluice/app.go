@@ -90,7 +90,7 @@ func newApp(doc *conf.Document, log *slog.Logger, level *slog.LevelVar, line *li
 	// The road.
 	a.gateway = proxy.New(proxy.Deps{
 		Limiter: a.limits, Keys: a.keys, Upstreams: a.upstreams,
-		Metrics: a.metrics, AccessLog: a.logs.access, Health: a.health, Log: log,
+		Metrics: a.metrics, AccessLog: a.logs.access, Payloads: a.logs.captures.recorder, Health: a.health, Log: log,
 	})
 	a.listeners = proxy.NewListeners(a.gateway, proxy.Sockets{Listen: a.sockets.listen, TLS: a.certs.config}, log)
 	a.reloader = &reloader{path: doc.File(), log: log, apply: a.apply, inForce: doc}
@@ -98,6 +98,7 @@ func newApp(doc *conf.Document, log *slog.Logger, level *slog.LevelVar, line *li
 	a.upgrader = newUpgrader(a, ledgerFile(doc))
 	line.again = a.upgrader.request
 	line.takeEarly(a.parts(), log)
+	a.logs.captures.follow(a.facts)
 	a.collect()
 
 	a.phases = []phase{
@@ -138,6 +139,7 @@ func (a *app) apply(doc *conf.Document) conf.Problems {
 	}
 	a.level.Set(logLevel(doc.Logs.Level))
 	a.gateway.Apply(revision)
+	a.logs.captures.apply(doc)
 	a.listeners.Commit(prepared)
 	a.certs.retain(doc)
 	return a.needRestart(doc)
@@ -153,6 +155,7 @@ func (a *app) needRestart(doc *conf.Document) (warnings conf.Problems) {
 		"admin.token":   was.Admin.Token == doc.Admin.Token,
 		"logs.access":   was.Logs.Access == doc.Logs.Access,
 		"logs.security": was.Logs.Security == doc.Logs.Security,
+		"logs.payload":  samePayloadFile(&was.Logs.Payload, &doc.Logs.Payload),
 		"logs.redact":   reflect.DeepEqual(was.Logs.Redact, doc.Logs.Redact),
 		"logs.outputs":  reflect.DeepEqual(was.Logs.Outputs, doc.Logs.Outputs),
 		"cluster":       reflect.DeepEqual(was.Cluster, doc.Cluster),
@@ -185,6 +188,7 @@ func (a *app) startProxy(ctx context.Context) error {
 		return problems.Err()
 	}
 	a.gateway.Apply(revision)
+	a.logs.captures.apply(doc)
 	wait, cancel := context.WithTimeout(ctx, keyWait)
 	defer cancel()
 	if err := a.keys.AwaitKeys(wait); err != nil {

@@ -9,6 +9,7 @@ import (
 
 	"sluice/conf"
 	"sluice/telemetry"
+	"sluice/telemetry/payload"
 	"sluice/telemetry/redact"
 )
 
@@ -18,6 +19,8 @@ type logs struct {
 	redactor *redact.Redactor
 	access   *telemetry.AccessLog
 	security *telemetry.Stream
+	payload  *telemetry.Stream
+	captures *captures
 }
 
 // openLogs opens the files, so that one that cannot be written is an error of
@@ -46,7 +49,22 @@ func openLogs(doc *conf.Document, generation int, log *slog.Logger) (l *logs, er
 		Name: "security", File: security.File, Keep: security.Keep.Std(), MaxSize: int64(security.MaxSize),
 		Buffer: 4 << 20, Sinks: sinks, Logger: log,
 	})
-	return l, err
+	if err != nil {
+		return nil, err
+	}
+	if sinks, err = openOutputs(doc, "payload", log); err != nil {
+		return nil, err
+	}
+	bodies := &doc.Logs.Payload
+	l.payload, err = telemetry.OpenStream(telemetry.StreamOptions{
+		Name: "payload", File: bodies.File, Keep: bodies.Keep.Std(), MaxSize: int64(bodies.MaxSize), MaxLine: payload.MaxLine(int(bodies.MaxBody)),
+		Buffer: 16 << 20, Sinks: sinks, Logger: log,
+	})
+	if err != nil {
+		return nil, err
+	}
+	l.captures = newCaptures(payload.Options{Writer: l.payload, Redact: l.redactor, MaxBody: int(bodies.MaxBody)}, log)
+	return l, nil
 }
 
 var redactModes = map[string]redact.Mode{"mask": redact.Mask, "hash": redact.Hash, "drop": redact.Drop}
@@ -61,7 +79,7 @@ func newRedactor(c *conf.Redact) (*redact.Redactor, error) {
 // Run writes all streams until ctx is done.
 func (l *logs) Run(ctx context.Context) error {
 	var running sync.WaitGroup
-	runs := []func(context.Context) error{l.access.Run, l.security.Run}
+	runs := []func(context.Context) error{l.access.Run, l.security.Run, l.payload.Run}
 	errs := make([]error, len(runs))
 	for i, run := range runs {
 		running.Go(func() { errs[i] = run(ctx) })
@@ -73,4 +91,5 @@ func (l *logs) Run(ctx context.Context) error {
 func (l *logs) collect(emit telemetry.Emit) {
 	l.access.Collect(emit)
 	l.security.Collect(emit)
+	l.payload.Collect(emit)
 }
