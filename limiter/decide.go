@@ -59,6 +59,9 @@ func (l *Limiter) Decide(now Instant, charges []Charge, d *Decision) {
 			return
 		}
 		if l.decide(now, charges, d) {
+			if drill {
+				l.drillRecord(now, charges, d)
+			}
 			return
 		}
 	}

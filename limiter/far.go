@@ -15,6 +15,7 @@ import (
 // that the books (lease.Node) have not taken over yet, and the account's pool
 // means nothing: far.pool is the authority's, as last heard.
 type far struct {
+	drillFar
 	e     *entry
 	fleet *fleet
 
@@ -245,7 +246,11 @@ func (f *far) Spent(now lease.Instant, use func(at core.Stamp, n int64)) {
 	for _, run := range e.account.Log.Runs() {
 		// The end of the run's tick is so long ago; it has not come yet for the present one.
 		ago := max(0, int64(int32(present-run.At))*r.unitNS+phase)
-		use(core.Stamp((now.MonoNS-ago)/tick+1), int64(run.N))
+		at, n := core.Stamp((now.MonoNS-ago)/tick+1), int64(run.N)
+		if drill {
+			at, n = f.drillSpent(at, n)
+		}
+		use(at, n)
 	}
 	e.account.Log.Clear()
 }
@@ -276,12 +281,18 @@ func (f *far) Tokens() int64 {
 func (f *far) Withdraw(n int64) int64 {
 	f.e.mu.Lock()
 	defer f.e.mu.Unlock()
+	if drill {
+		n = f.drillWithdraw(n)
+	}
 	k := min(n, f.frozen)
 	f.frozen -= k
 	spare := min(n-k, f.spare)
 	f.spare -= spare
 	k += spare
 	k += f.e.withdraw(n - k)
+	if drill {
+		f.drillWithdrawn(k)
+	}
 	f.low = 0 // what was given back is not to be asked for again
 	f.e.account.Return(k)
 	return k

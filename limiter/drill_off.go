@@ -1,0 +1,19 @@
+//go:build !drill
+
+package limiter
+
+import "sluice/limiter/core"
+
+// drill says whether the process takes part in a drill: see drill.go. The shipped
+// binary has none of it.
+const drill = false
+
+type drillFar struct{}
+
+func (l *Limiter) drillRecord(Instant, []Charge, *Decision) {}
+
+func (f *far) drillWithdraw(n int64) int64 { return n }
+
+func (f *far) drillWithdrawn(int64) {}
+
+func (f *far) drillSpent(at core.Stamp, n int64) (core.Stamp, int64) { return at, n }
