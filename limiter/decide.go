@@ -54,13 +54,17 @@ func (l *Limiter) Decide(now Instant, charges []Charge, d *Decision) {
 	if len(charges) > MaxCharges {
 		panic("BUG: more charges than limiter.MaxCharges")
 	}
+	var began int64
+	if drill {
+		began = drillNow()
+	}
 	for {
 		if h := l.handover.Load(); h != nil && len(charges) > 0 && h.decide(charges, d) {
 			return
 		}
 		if l.decide(now, charges, d) {
 			if drill {
-				l.drillRecord(now, charges, d)
+				l.drillRecord(now, began, charges, d)
 			}
 			return
 		}

@@ -48,14 +48,17 @@ var drillOrigin = sync.OnceValue(func() int64 {
 	return least
 })
 
+func drillNow() int64 { return Now().MonoNS }
+
 // drillRecord writes one record for each charge that the decision is about: all of
 // an admitted request, and those of a refused one that did not fit.
-func (l *Limiter) drillRecord(now Instant, charges []Charge, d *Decision) {
+func (l *Limiter) drillRecord(now Instant, began int64, charges []Charge, d *Decision) {
 	w := drillLog()
 	if w == nil {
 		return
 	}
-	took := min(max(0, Now().MonoNS-now.MonoNS), math.MaxUint32)
+	end := drillNow()
+	took, wait := min(max(0, end-now.MonoNS), math.MaxUint32), min(max(0, end-began), math.MaxUint32)
 	for i := range charges {
 		ch := &charges[i]
 		admitted := d.Admitted && d.WouldRefuse&(1<<i) == 0
@@ -63,7 +66,7 @@ func (l *Limiter) drillRecord(now Instant, charges []Charge, d *Decision) {
 			continue
 		}
 		w.Add(decisionlog.Record{
-			BeforeNS: now.MonoNS + drillOrigin(), TookNS: uint32(took), Cost: uint32(min(ch.Cost, math.MaxUint32)), Key: ch.Key[0],
+			BeforeNS: now.MonoNS + drillOrigin(), TookNS: uint32(took), WaitNS: uint32(wait), Cost: uint32(min(ch.Cost, math.MaxUint32)), Key: ch.Key[0],
 			Limit: uint32(ch.Rule.limit.Rights), WindowMS: uint32(min(ch.Rule.window/time.Millisecond, math.MaxUint32)),
 			Admitted: admitted, Zone: uint8(d.Zone),
 		})

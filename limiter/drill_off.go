@@ -10,7 +10,9 @@ const drill = false
 
 type drillFar struct{}
 
-func (l *Limiter) drillRecord(Instant, []Charge, *Decision) {}
+func drillNow() int64 { return 0 }
+
+func (l *Limiter) drillRecord(Instant, int64, []Charge, *Decision) {}
 
 func (f *far) drillWithdraw(n int64) int64 { return n }
 

@@ -15,6 +15,7 @@ import (
 type Record struct {
 	BeforeNS int64  // CLOCK_MONOTONIC when the request came; the decision is not earlier
 	TookNS   uint32 // until it was decided; saturates at 4.29 s
+	WaitNS   uint32 // of that, in the limiter
 	Cost     uint32
 	Key      uint64 // the first half of the bucket's name
 	Limit    uint32
@@ -42,6 +43,7 @@ const (
 	slotLimit  = 24
 	slotWindow = 28
 	slotFlags  = 32
+	slotWait   = 36
 
 	flagAdmitted = 1
 	zoneShift    = 1
@@ -93,6 +95,7 @@ func (w *Writer) Add(r Record) {
 	binary.NativeEndian.PutUint64(slot[slotKey:], r.Key)
 	binary.NativeEndian.PutUint32(slot[slotLimit:], r.Limit)
 	binary.NativeEndian.PutUint32(slot[slotWindow:], r.WindowMS)
+	binary.NativeEndian.PutUint32(slot[slotWait:], r.WaitNS)
 	slot[slotFlags] = r.Zone << zoneShift
 	if r.Admitted {
 		slot[slotFlags] |= flagAdmitted
@@ -105,47 +108,48 @@ func (w *Writer) Close() error { return unix.Munmap(w.data) }
 
 var errFormat = errors.New("decision log: not one of this version")
 
-// Read returns the whole records of a file, in the order of their slots, and how
-// many did not fit.
-func Read(path string) (records []Record, lost uint64, err error) {
+// Read returns the whole records of a file from a slot on, in the order of their
+// slots, how many slots there are now, and how many records did not fit.
+func Read(path string, from int) (records []Record, slots int, lost uint64, err error) {
 	f, err := os.Open(path)
 	if err != nil {
-		return nil, 0, err
+		return nil, 0, 0, err
 	}
 	defer f.Close()
 	info, err := f.Stat()
 	if err != nil {
-		return nil, 0, err
+		return nil, 0, 0, err
 	}
 	if info.Size() < headBytes {
-		return nil, 0, fmt.Errorf("%s: %w", path, errFormat)
+		return nil, 0, 0, fmt.Errorf("%s: %w", path, errFormat)
 	}
 	data, err := unix.Mmap(int(f.Fd()), 0, int(info.Size()), unix.PROT_READ, unix.MAP_SHARED)
 	if err != nil {
-		return nil, 0, fmt.Errorf("decision log: map %s: %w", path, err)
+		return nil, 0, 0, fmt.Errorf("decision log: map %s: %w", path, err)
 	}
 	defer unix.Munmap(data)
-	records, lost, err = parse(data)
+	records, slots, lost, err = parse(data, from)
 	if err != nil {
 		err = fmt.Errorf("%s: %w", path, err)
 	}
-	return records, lost, err
+	return records, slots, lost, err
 }
 
-func parse(data []byte) (records []Record, lost uint64, err error) {
+func parse(data []byte, from int) (records []Record, slots int, lost uint64, err error) {
 	if len(data) < headBytes || binary.NativeEndian.Uint64(data) != magic {
-		return nil, 0, errFormat
+		return nil, 0, 0, errFormat
 	}
 	capacity := binary.NativeEndian.Uint64(data[atCapacity:])
 	if capacity > uint64(len(data)-headBytes)/slotBytes {
-		return nil, 0, errFormat
+		return nil, 0, 0, errFormat
 	}
 	count := word(data, atCount).Load()
 	if count > capacity {
 		count, lost = capacity, count-capacity
 	}
-	records = make([]Record, 0, count)
-	for n := range int(count) {
+	slots = int(count)
+	records = make([]Record, 0, max(0, slots-from))
+	for n := from; n < slots; n++ {
 		at := headBytes + n*slotBytes
 		slot := data[at : at+slotBytes]
 		before := word(data, at+slotBefore).Load()
@@ -155,6 +159,7 @@ func parse(data []byte) (records []Record, lost uint64, err error) {
 		records = append(records, Record{
 			BeforeNS: int64(before),
 			TookNS:   binary.NativeEndian.Uint32(slot[slotTook:]),
+			WaitNS:   binary.NativeEndian.Uint32(slot[slotWait:]),
 			Cost:     binary.NativeEndian.Uint32(slot[slotCost:]),
 			Key:      binary.NativeEndian.Uint64(slot[slotKey:]),
 			Limit:    binary.NativeEndian.Uint32(slot[slotLimit:]),
@@ -163,7 +168,7 @@ func parse(data []byte) (records []Record, lost uint64, err error) {
 			Zone:     slot[slotFlags] >> zoneShift,
 		})
 	}
-	return records, lost, nil
+	return records, slots, lost, nil
 }
 
 // NowNS reads CLOCK_MONOTONIC.
