@@ -14,8 +14,8 @@ func drillNow() int64 { return 0 }
 
 func (l *Limiter) drillRecord(Instant, int64, []Charge, *Decision) {}
 
-func (f *far) drillWithdraw(n int64) int64 { return n }
+func (drillFar) drillWithdraw(n int64) int64 { return n }
 
-func (f *far) drillWithdrawn(int64) {}
+func (drillFar) drillWithdrawn(int64) {}
 
-func (f *far) drillSpent(at core.Stamp, n int64) (core.Stamp, int64) { return at, n }
+func (drillFar) drillSpent(at core.Stamp, n int64) (core.Stamp, int64) { return at, n }

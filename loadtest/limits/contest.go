@@ -87,6 +87,7 @@ type settings struct {
 
 // open starts everybody.
 func open(s settings) (_ *ring, err error) {
+	redisd.Quiet()
 	r := &ring{dir: s.dir, window: s.window, nodes: s.nodes}
 	defer func() {
 		if err != nil {
@@ -306,6 +307,13 @@ func (r *ring) run(ctx context.Context, p *traffic.Plan, events ...event) ([]res
 		fmt.Fprintf(os.Stderr, "%s: a request was sent %v late; the machine is too busy for fair figures\n", p.Name, late.Round(time.Millisecond))
 	}
 	took := time.Since(start).Seconds()
+	for _, c := range r.all {
+		if cluster, ok := c.way.(*rig.Cluster); ok {
+			if err := cluster.Failures(); err != nil {
+				return nil, fmt.Errorf("%s, %s: %w", p.Name, c.Name(), err)
+			}
+		}
+	}
 	var results []result
 	for i, c := range r.all {
 		after, err := c.spent()

@@ -26,6 +26,14 @@ type Server struct {
 	stats   *redis.Client
 }
 
+// Quiet keeps go-redis from writing a line for every connection that fails: here
+// servers are killed on purpose.
+func Quiet() { redis.SetLogger(silence{}) }
+
+type silence struct{}
+
+func (silence) Printf(context.Context, string, ...any) {}
+
 // Start starts a server at address, host:port; dir is for its log. Stop ends it.
 func Start(address, dir string) (*Server, error) {
 	s := &Server{Address: address, dir: dir}

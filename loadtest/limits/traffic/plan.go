@@ -7,6 +7,7 @@ import (
 	"io"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -17,8 +18,8 @@ type Shape uint8
 const (
 	// Steady requests come at random, at Load times the limit.
 	Steady Shape = iota
-	// Bursts come once a window, Load times the limit within a tenth of a second, as
-	// from a job that runs every hour.
+	// Bursts come once a window, Load times the limit within a fortieth of it, as from
+	// a job that runs every hour and takes a minute and a half.
 	Bursts
 	// Edge is the attack on windows that are counted by the clock: Load times the
 	// limit just before a window ends, and three times the limit, evenly, in the next;
@@ -84,7 +85,7 @@ func New(name string, seed uint64, nodes int, window, length time.Duration, flow
 		}
 		for n := range f.Tenants {
 			rnd := rand.New(rand.NewPCG(seed, uint64(i)<<32|uint64(n)))
-			p.Tenants = append(p.Tenants, Tenant{Name: fmt.Sprintf("%s-%s-%d", name, f.Name, n), Flow: i, Limit: f.Limit})
+			p.Tenants = append(p.Tenants, Tenant{Name: strings.ReplaceAll(fmt.Sprintf("%s-%s-%d", name, f.Name, n), " ", "-"), Flow: i, Limit: f.Limit})
 			p.add(rnd, f, len(p.Tenants)-1)
 		}
 	}
@@ -104,6 +105,9 @@ func (p *Plan) add(rnd *rand.Rand, f *Flow, tenant int) {
 		}
 	}
 	steady := func(from, to time.Duration, load float64) {
+		if load <= 0 {
+			return
+		}
 		mean := float64(p.Window) / (load * float64(f.Limit))
 		for at := from; ; put(at) {
 			if at += time.Duration(rnd.ExpFloat64() * mean); at >= to {
@@ -122,7 +126,7 @@ func (p *Plan) add(rnd *rand.Rand, f *Flow, tenant int) {
 	case Bursts:
 		phase := time.Duration(rnd.Int64N(int64(p.Window / 2)))
 		for at := f.From + phase; at < f.To; at += p.Window {
-			burst(at+time.Duration(rnd.Int64N(int64(20*time.Millisecond))), 100*time.Millisecond)
+			burst(at+time.Duration(rnd.Int64N(int64(20*time.Millisecond))), p.Window/40)
 		}
 	case Edge:
 		for at := f.From; at < f.To; at += 2 * p.Window {

@@ -20,8 +20,9 @@ type asking struct {
 
 func newAsking(address string, window time.Duration) *asking {
 	return &asking{window: window, rdb: redis.NewClient(&redis.Options{
-		Addr: address, MaxRetries: -1, DialerRetries: 1, PoolSize: 64, ContextTimeoutEnabled: true,
-		DialTimeout: timeout, ReadTimeout: timeout, WriteTimeout: timeout, PoolTimeout: timeout,
+		// Connections are there before they are needed: dialling is not what is compared.
+		Addr: address, MaxRetries: -1, DialerRetries: 1, PoolSize: 64, MinIdleConns: 64, ContextTimeoutEnabled: true,
+		DialTimeout: time.Second, ReadTimeout: timeout, WriteTimeout: timeout, PoolTimeout: timeout,
 	})}
 }
 
