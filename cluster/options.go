@@ -32,6 +32,10 @@ type Options struct {
 	// bytes. Default: the host name.
 	Name string
 
+	// ID names this replica, made by [NewID] of Name, for a caller that has to know it
+	// before. Default: one is made. A successor is called as its predecessor was.
+	ID NodeID
+
 	// Config is the cluster section of the document.
 	Config conf.Cluster
 
@@ -150,7 +154,9 @@ func (o *Options) identity(h *handover) (identity, error) {
 	}
 	id.configured = Fingerprint(bytes.Join(id.keys, []byte{0}))
 	if h == nil {
-		id.nonce = newNonce()
+		if id.nonce = o.ID.Nonce(); id.nonce == 0 {
+			id.nonce = newNonce()
+		}
 		return id, errors.Join(errs...)
 	}
 	if h.name != id.name {

@@ -17,8 +17,8 @@ type Document struct {
 	Listeners []Listener         `yaml:"listeners" doc:"The addresses that accept client traffic. Absent: one plain listener on :8080."`
 	Admin     Admin              `yaml:"admin" doc:"The private listener: metrics, health, control."`
 	Store     *Store             `yaml:"store" doc:"The database of tenants, keys and policies." soon:"no database is opened"`
-	Redis     *Redis             `yaml:"redis" doc:"The authority that makes quotas exact across nodes." soon:"quotas are kept by this node alone"`
-	Cluster   *Cluster           `yaml:"cluster" doc:"Membership and gossip between nodes." soon:"nodes find each other, but each keeps quotas by itself"`
+	Redis     *Redis             `yaml:"redis" doc:"The authority that makes quotas exact across nodes."`
+	Cluster   *Cluster           `yaml:"cluster" doc:"Membership and gossip between nodes, which share quotas and bans."`
 	Auth      Auth               `yaml:"auth" doc:"Who may call: token issuers, API keys, the tenant header."`
 	Tiers     map[string]Limit   `yaml:"tiers" doc:"Quotas by tier name. Absent: standard, premium and enterprise at 1,000, 5,000 and 10,000 requests an hour."`
 	Limits    Limits             `yaml:"limits" doc:"Which limits hold for whom."`
@@ -184,7 +184,8 @@ type Limits struct {
 	Anonymous   *Limit `yaml:"anonymous" doc:"Limit of callers without a tenant, by client address. Default: 100 requests an hour"`
 	Address     *Limit `yaml:"address" doc:"Limit by client address before credentials are looked at. Absent: none."`
 	Mode        string `yaml:"mode" enum:"enforce|shadow" doc:"enforce refuses; shadow counts and never refuses. Default: enforce"`
-	Partition   string `yaml:"partition" enum:"strict|available" doc:"When nodes of a cluster fail or are cut off: strict never admits above a limit and refuses rather; available goes on, and may exceed it by what the lost nodes had not reported. Default: strict" soon:"each node keeps quotas by itself"`
+	Partition   string `yaml:"partition" enum:"strict|available" doc:"When nodes of a cluster fail or are cut off: strict never admits above a limit and refuses rather; available goes on, and may exceed it by what the lost nodes had not reported. Default: strict"`
+	Key         Secret `yaml:"key" doc:"What the names under which nodes count are hashed with: the same on all nodes, at least 16 characters. Another key starts all counts anew. Absent: made of the cluster's first secret and kept in limits.key in the data directory; needed when nodes share Redis without a cluster section."`
 }
 
 // Service is a named group of upstreams that can serve the same requests.

@@ -12,6 +12,13 @@ func (v *validator) limits() {
 		v.limit(keyPath("tiers", name), &limit)
 	}
 	l := &v.doc.Limits
+	switch {
+	case l.Key != "" && len(l.Key) < 16:
+		v.errorf("limits.key", "use the output of: openssl rand -base64 24", "the key has fewer than 16 characters")
+	case l.Key == "" && v.doc.Redis != nil && v.doc.Cluster == nil && !v.broken("limits.key"):
+		v.errorf("redis", "add limits: {key: …}, the same on all nodes, such as the output of: openssl rand -base64 24; or a cluster section",
+			"nodes that share Redis without a cluster have no common key to count under")
+	}
 	v.limit("limits.anonymous", l.Anonymous)
 	v.limit("limits.address", l.Address)
 	if v.given("tiers") && !v.given("limits.default_tier") {

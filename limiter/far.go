@@ -172,6 +172,8 @@ func (e *entry) takeFar(r *Rule, now Instant, c int64, commit bool) (w uint64, g
 	f.ask()
 	e.mu.Unlock()
 
+	began := time.Now()
+	defer func() { f.fleet.o.Waited(time.Since(began)) }()
 	x.timer.Reset(f.fleet.budget)
 	served := false
 	select {

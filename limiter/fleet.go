@@ -99,6 +99,10 @@ type ClusterOptions struct {
 	Prefix string
 	// Logger takes changes of the authority's state. Default: nothing is logged.
 	Logger *slog.Logger
+	// Waited is told how long each request waited for the authority, and RedisTook how
+	// long Redis took for a pipeline that it answered. Any goroutine calls them; nil:
+	// nobody wants to know.
+	Waited, RedisTook func(time.Duration)
 }
 
 func (o *ClusterOptions) any() bool { return o.Redis != nil || o.Peers != nil }
@@ -125,6 +129,12 @@ func newFleet(l *Limiter, o *ClusterOptions) *fleet {
 	}
 	if f.log == nil {
 		f.log = slog.New(slog.DiscardHandler)
+	}
+	if o.Waited == nil {
+		o.Waited = func(time.Duration) {}
+	}
+	if o.RedisTook == nil {
+		o.RedisTook = func(time.Duration) {}
 	}
 	self := o.Self
 	if self == 0 {
@@ -200,6 +210,9 @@ func (f *fleet) run(ctx context.Context) {
 		for p := range out {
 			p.sentNS = f.boot()
 			p.results, p.err = f.redis.Execute(context.WithoutCancel(ctx), p.calls)
+			if p.err == nil {
+				f.o.RedisTook(f.redis.Latency())
+			}
 			in <- p
 		}
 	})

@@ -156,6 +156,20 @@ func (e *entry) usage(r *Rule, now Instant) Usage {
 // cluster it is in this process and always does.
 func (l *Limiter) Ready() bool { return l.fleet == nil || l.fleet.ready.Load() }
 
+// Shared reports whether other nodes count the same limits.
+func (l *Limiter) Shared() bool { return l.fleet != nil }
+
+// Fingerprint tells the secret's apart without telling it: equal ones have equal
+// fingerprints. Nodes that share limits compare them.
+func (l *Limiter) Fingerprint() (f [8]byte) {
+	s := newSip([2]uint64{l.secret[0] ^ fingerprintKey, l.secret[1]})
+	s.text("fingerprint")
+	binary.LittleEndian.PutUint64(f[:], s.sum()[0])
+	return f
+}
+
+const fingerprintKey = 0x9e3779b97f4a7c15 // sets it apart from the keys of buckets
+
 // Stats returns the counters.
 func (l *Limiter) Stats() Stats {
 	s := Stats{Keys: l.keys.live.Load(), Addresses: l.addresses.held.Load(), Cluster: ClusterStats{Authority: "local", Ready: true}}

@@ -23,6 +23,8 @@ type compiler struct {
 	doc      *conf.Document
 	out      *snapshot
 	problems conf.Problems
+
+	limitsRevision uint64
 }
 
 // Revision is a compiled configuration that is not in force yet.
@@ -43,6 +45,9 @@ func (g *Gateway) Compile(doc *conf.Document) (*Revision, conf.Problems) {
 		headers:      compileHeaders(doc.Headers),
 		shadow:       doc.Limits.Mode == "shadow",
 	}}
+	if number := g.deps.LimitsRevision; number != nil {
+		c.limitsRevision = number(doc)
+	}
 	c.out.drop = upstream.NewNameSet(append(slices.Clone(stripped), c.out.tenantHeader)...)
 	c.listeners()
 	c.auth()
@@ -93,7 +98,7 @@ func (c *compiler) limits() {
 	c.out.tiers = make(map[string]*tier, len(c.doc.Tiers))
 	for name, l := range c.doc.Tiers {
 		// One id for every tier: a tenant that changes tier keeps its count.
-		p, err := c.g.compilePolicy("tenant", l)
+		p, err := c.policy("tenant", l)
 		c.fault("tiers."+name, err)
 		c.out.tiers[name] = &tier{name: name, policy: p}
 	}
@@ -110,7 +115,7 @@ func (c *compiler) optional(id, path string, l *conf.Limit) *policy {
 	if l == nil {
 		return nil
 	}
-	p, err := c.g.compilePolicy(id, *l)
+	p, err := c.policy(id, *l)
 	c.fault(path, err)
 	return p
 }
@@ -212,7 +217,7 @@ func (c *compiler) route(i int, r *conf.Route) *route {
 		out.maxBody = int64(r.MaxBody)
 	}
 	if r.Limit != nil {
-		p, err := c.g.compilePolicy("route:"+out.name, r.Limit.Limit)
+		p, err := c.policy("route:"+out.name, r.Limit.Limit)
 		c.fault(path+".limit", err)
 		out.limit = &routeLimit{policy: p, by: r.Limit.By}
 	}

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"sluice/auth"
+	"sluice/conf"
 	"sluice/limiter"
 	"sluice/proxy/upstream"
 	"sluice/telemetry"
@@ -30,6 +31,9 @@ type Deps struct {
 	Payloads  *payload.Recorder
 	Health    *telemetry.Health
 	Log       *slog.Logger
+	// LimitsRevision numbers the limits of a document, for nodes that have different
+	// ones for a while: later ones have the higher number. nil: all have the same.
+	LimitsRevision func(*conf.Document) uint64
 }
 
 // Gateway serves requests by the configuration in force. It is safe for

@@ -35,8 +35,8 @@ type routeLimit struct {
 	by string // tenant, subject, address, route
 }
 
-func (g *Gateway) compilePolicy(id string, l conf.Limit) (*policy, error) {
-	rule, err := limiter.Compile(id, l)
+func (c *compiler) policy(id string, l conf.Limit) (*policy, error) {
+	rule, err := limiter.CompileRevision(id, l, c.limitsRevision)
 	if err != nil {
 		return nil, err
 	}
@@ -44,7 +44,7 @@ func (g *Gateway) compilePolicy(id string, l conf.Limit) (*policy, error) {
 	p := &policy{
 		id:      id,
 		rule:    rule,
-		metrics: g.deps.Metrics.Policy(id),
+		metrics: c.g.deps.Metrics.Policy(id),
 		limit:   []string{strconv.FormatInt(l.Requests, 10)},
 		name:    name,
 		burst:   burst,

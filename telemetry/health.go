@@ -13,6 +13,7 @@ import (
 type Health struct {
 	mu         sync.Mutex
 	conditions map[string]error // guarded by mu; nil holds
+	degraded   map[string]error // guarded by mu
 }
 
 // Reason is a condition that does not hold.
@@ -40,18 +41,43 @@ func (h *Health) Remove(name string) {
 	delete(h.conditions, name)
 }
 
+// Degrade says what is wrong with something that this process can serve without,
+// or nil. It is shown beside the conditions and does not make it unready.
+func (h *Health) Degrade(name string, err error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.degraded == nil {
+		h.degraded = make(map[string]error)
+	}
+	if h.degraded[name] = err; err == nil {
+		delete(h.degraded, name)
+	}
+}
+
+// Degraded returns what Degrade was told, by name.
+func (h *Health) Degraded() []Reason {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return reasons(h.degraded)
+}
+
+// reasons lists what does not hold, by name.
+func reasons(of map[string]error) (list []Reason) {
+	for name, err := range of {
+		if err != nil {
+			list = append(list, Reason{name, err.Error()})
+		}
+	}
+	slices.SortFunc(list, func(a, b Reason) int { return strings.Compare(a.Name, b.Name) })
+	return list
+}
+
 // Ready reports whether every condition holds, and the reasons why not, by name.
 func (h *Health) Ready() (bool, []Reason) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	var reasons []Reason
-	for name, err := range h.conditions {
-		if err != nil {
-			reasons = append(reasons, Reason{name, err.Error()})
-		}
-	}
-	slices.SortFunc(reasons, func(a, b Reason) int { return strings.Compare(a.Name, b.Name) })
-	return len(reasons) == 0, reasons
+	list := reasons(h.conditions)
+	return len(list) == 0, list
 }
 
 // Readyz renders the answer of /readyz: status 200 and {"ready":true}, or 503
@@ -63,9 +89,10 @@ func (h *Health) Readyz() (status int, body []byte) {
 		status = 503
 	}
 	body, err := json.Marshal(struct {
-		Ready   bool     `json:"ready"`
-		Reasons []Reason `json:"reasons,omitempty"`
-	}{ready, reasons})
+		Ready    bool     `json:"ready"`
+		Reasons  []Reason `json:"reasons,omitempty"`
+		Degraded []Reason `json:"degraded,omitempty"`
+	}{ready, reasons, h.Degraded()})
 	if err != nil {
 		panic("BUG: readiness does not marshal: " + err.Error())
 	}
@@ -85,4 +112,7 @@ func (h *Health) Collect(emit Emit) {
 		value = 1
 	}
 	emit("sluice_ready", value)
+	for _, r := range h.Degraded() {
+		emit("sluice_degraded", 1, r.Name)
+	}
 }

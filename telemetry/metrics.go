@@ -55,7 +55,8 @@ type Metrics struct {
 	auth     []*metrics.Counter // one for each of authMethods
 
 	mu         sync.Mutex
-	collectors []func(Emit) // guarded by mu
+	collectors []func(Emit)                            // guarded by mu
+	timings    map[string]*metrics.PrometheusHistogram // guarded by mu
 }
 
 // NewMetrics returns metrics that have counted nothing.

@@ -55,6 +55,7 @@ type app struct {
 	held     *limiter.Handover // under way; nil: none
 	upgrader *upgrader
 	past     *ledger       // of the predecessor
+	joined   chan struct{} // closed when the cluster has been joined, or there is none
 	idle     time.Duration // how long idle connections may still send a request
 
 	phases []phase
@@ -62,7 +63,7 @@ type app struct {
 
 // newApp builds the rooms for doc, from the ground up. It starts nothing.
 func newApp(doc *conf.Document, log *slog.Logger, level *slog.LevelVar, line *lineage) (*app, error) {
-	a := &app{started: time.Now(), log: log, level: level, line: line, sockets: sockets{line.upgrades.Fds}, idle: stopIdle}
+	a := &app{started: time.Now(), log: log, level: level, line: line, sockets: sockets{line.upgrades.Fds}, idle: stopIdle, joined: make(chan struct{})}
 
 	// Ground: what happened.
 	a.health = new(telemetry.Health)
@@ -83,18 +84,21 @@ func newApp(doc *conf.Document, log *slog.Logger, level *slog.LevelVar, line *li
 		return nil, err
 	}
 	a.keys = auth.NewKeyStore(auth.KeyStoreOptions{Logger: log})
-	a.limits = limiter.New(limiter.Options{})
+	a.gossip = newGossip(doc, a.facts, line, log)
+	if a.limits, err = a.newLimits(doc); err != nil {
+		return nil, err
+	}
+	a.gossip.meta = func() []byte { return nodeMeta(a.limits.Fingerprint()) }
 	a.certs = newCertStore(log)
 	a.upstreams = upstream.NewRegistry(upstream.Options{TLS: upstreamTLS, Log: log})
 
 	// The road.
 	a.gateway = proxy.New(proxy.Deps{
 		Limiter: a.limits, Keys: a.keys, Upstreams: a.upstreams,
-		Metrics: a.metrics, AccessLog: a.logs.access, Payloads: a.logs.captures.recorder, Health: a.health, Log: log,
+		Metrics: a.metrics, AccessLog: a.logs.access, Payloads: a.logs.captures.recorder, Health: a.health, Log: log, LimitsRevision: (&limitsRevisions{facts: a.facts, log: log}).of,
 	})
 	a.listeners = proxy.NewListeners(a.gateway, proxy.Sockets{Listen: a.sockets.listen, TLS: a.certs.config}, log)
 	a.reloader = &reloader{path: doc.File(), log: log, apply: a.apply, inForce: doc}
-	a.gossip = newGossip(doc, a.facts, line, log)
 	a.upgrader = newUpgrader(a, ledgerFile(doc))
 	line.again = a.upgrader.request
 	line.takeEarly(a.parts(), log)
@@ -104,16 +108,17 @@ func newApp(doc *conf.Document, log *slog.Logger, level *slog.LevelVar, line *li
 	a.phases = []phase{
 		a.background("logs", a.logs.Run, 5*time.Second),
 		a.background("facts", a.facts.Run, 2*time.Second),
-		a.background("limiter", a.limits.Run, time.Second),
 		a.background("keys", a.keys.Run, time.Second),
 		a.background("upstreams", a.upstreams.Run, time.Second),
 		a.background("certificates", a.certs.Run, time.Second),
 		{"cluster", func(context.Context) error { return a.gossip.bind() }, a.gossip.stop, 6 * time.Second},
+		a.background("limiter", a.runLimits, 3*time.Second), // before gossip stops, by which it gives back
 		{"admin", a.startAdmin, a.stopAdmin, 2 * time.Second},
 		a.background("predecessor", func(ctx context.Context) error { return line.attend(ctx, a.limits.Answer, log) }, time.Second),
 		{"proxy", a.startProxy, a.drain, doc.Node.DrainTimeout.Std() + drainMargin},
 		a.background("configuration", a.reloader.Run, time.Second),
 		a.background("upgrades", a.upgrader.Run, time.Second),
+		a.background("limits' health", a.watchLimits, time.Second),
 	}
 	return a, nil
 }
@@ -149,17 +154,19 @@ func (a *app) apply(doc *conf.Document) conf.Problems {
 func (a *app) needRestart(doc *conf.Document) (warnings conf.Problems) {
 	was := a.reloader.inForce
 	for path, same := range map[string]bool{
-		"node.name":     was.Node.Name == doc.Node.Name,
-		"node.data_dir": was.Node.DataDir == doc.Node.DataDir,
-		"admin.address": was.Admin.Address == doc.Admin.Address,
-		"admin.token":   was.Admin.Token == doc.Admin.Token,
-		"logs.access":   was.Logs.Access == doc.Logs.Access,
-		"logs.security": was.Logs.Security == doc.Logs.Security,
-		"logs.payload":  samePayloadFile(&was.Logs.Payload, &doc.Logs.Payload),
-		"logs.redact":   reflect.DeepEqual(was.Logs.Redact, doc.Logs.Redact),
-		"logs.outputs":  reflect.DeepEqual(was.Logs.Outputs, doc.Logs.Outputs),
-		"cluster":       reflect.DeepEqual(was.Cluster, doc.Cluster),
-		"redis":         reflect.DeepEqual(was.Redis, doc.Redis),
+		"node.name":        was.Node.Name == doc.Node.Name,
+		"node.data_dir":    was.Node.DataDir == doc.Node.DataDir,
+		"admin.address":    was.Admin.Address == doc.Admin.Address,
+		"admin.token":      was.Admin.Token == doc.Admin.Token,
+		"logs.access":      was.Logs.Access == doc.Logs.Access,
+		"logs.security":    was.Logs.Security == doc.Logs.Security,
+		"logs.payload":     samePayloadFile(&was.Logs.Payload, &doc.Logs.Payload),
+		"logs.redact":      reflect.DeepEqual(was.Logs.Redact, doc.Logs.Redact),
+		"logs.outputs":     reflect.DeepEqual(was.Logs.Outputs, doc.Logs.Outputs),
+		"cluster":          reflect.DeepEqual(was.Cluster, doc.Cluster),
+		"redis":            reflect.DeepEqual(was.Redis, doc.Redis),
+		"limits.key":       was.Limits.Key == doc.Limits.Key,
+		"limits.partition": was.Limits.Partition == doc.Limits.Partition,
 	} {
 		if !same {
 			warnings = append(warnings, conf.Problem{Position: doc.Pos(path), Path: path, Severity: conf.SeverityWarning,
@@ -209,6 +216,7 @@ func (a *app) startProxy(ctx context.Context) error {
 		a.log.Error("this node is in no cluster", telemetry.KeyError, err)
 		a.health.Set("cluster", err)
 	}
+	close(a.joined)
 	a.listeners.Commit(prepared)
 	a.upgrader.begin(a.past)
 	a.health.Set("starting", nil) // last: who sees it may send requests, and signals to the pid

@@ -25,6 +25,9 @@ import (
 type gossip struct {
 	conf  *conf.Cluster // nil: alone
 	node  conf.Node
+	id    cluster.NodeID // of this process's limiter and, unless it takes over, of its member
+	peers *peers
+	meta  func() []byte // what others see beside the name
 	facts *facts.Store
 	line  *lineage
 	fds   *tableflip.Fds
@@ -38,7 +41,11 @@ type gossip struct {
 }
 
 func newGossip(doc *conf.Document, known *facts.Store, line *lineage, log *slog.Logger) *gossip {
-	return &gossip{conf: doc.Cluster, node: doc.Node, facts: known, line: line, fds: line.upgrades.Fds, log: log}
+	id := cluster.NewID(doc.Node.Name)
+	return &gossip{
+		conf: doc.Cluster, node: doc.Node, id: id, peers: &peers{self: id}, meta: func() []byte { return nil },
+		facts: known, line: line, fds: line.upgrades.Fds, log: log,
+	}
 }
 
 // bind takes over the predecessor's sockets, or opens them. Nothing reads them yet.
@@ -81,12 +88,13 @@ func (g *gossip) join(handover []byte) error {
 		return err
 	}
 	member, err := cluster.New(cluster.Options{
-		Name: g.node.Name, Config: *g.conf, Version: version, Generation: uint32(g.line.generation),
+		Name: g.node.Name, ID: g.id, Meta: g.meta(), Config: *g.conf, Version: version, Generation: uint32(g.line.generation),
 		Sockets: sockets, Handover: handover, Store: g.facts, Logger: g.log,
 	})
 	if err != nil {
 		return fmt.Errorf("join the cluster: %w", err)
 	}
+	g.peers.attach(member)
 	g.member, g.run, g.given = member, goRun(member.Run), nil
 	return nil
 }
@@ -124,6 +132,7 @@ func (g *gossip) stop(ctx context.Context) error {
 		return nil
 	}
 	err := g.member.Leave(ctx)
+	g.peers.detach()
 	err = errors.Join(err, g.run.stop(ctx))
 	g.member = nil
 	return err
@@ -148,6 +157,7 @@ func (g *gossip) part() part {
 			if err := g.run.stop(ended); err != nil {
 				return err
 			}
+			g.peers.detach()
 			g.member, g.given = nil, state
 			return send(state)
 		},

@@ -20,6 +20,7 @@ func (a *app) collect() {
 	a.metrics.Collect(a.collectTraffic)
 	a.metrics.Collect(a.certs.collect)
 	a.metrics.Collect(a.gossip.collect)
+	a.metrics.Collect(a.collectLimits)
 }
 
 func (a *app) collectConfig(emit telemetry.Emit) {
