@@ -19,11 +19,17 @@ type Cluster interface {
 	Status() (any, error)
 	// Keys makes the change on every member, and returns each one's keys.
 	Keys(ctx context.Context, change KeyChange) (any, error)
+	// Quota returns who has what of a tenant's quota, or of a route's limit when the
+	// name of a route is given, rendered as JSON.
+	Quota(ctx context.Context, tenant, route string) (any, error)
 }
 
 // clusterRoutes are the members and their gossip keys.
 func (s *Server) clusterRoutes() {
 	s.viewer("GET /api/v1/cluster", func(c *call) error { return c.said(s.deps.Cluster.Status()) })
+	s.viewer("GET /api/v1/cluster/quotas/{tenant}", func(c *call) error {
+		return c.said(s.deps.Cluster.Quota(c.r.Context(), c.path("tenant"), c.query("route")))
+	})
 	s.viewer("GET /api/v1/cluster/keys", func(c *call) error { return c.said(s.deps.Cluster.Keys(c.r.Context(), KeyChange{})) })
 	s.admin("POST /api/v1/cluster/keys:install", s.installKey)
 	s.admin("POST /api/v1/cluster/keys:use", s.changeKey("use"))

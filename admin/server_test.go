@@ -90,7 +90,21 @@ func (staff) Operator(_ context.Context, token string) (Operator, error) {
 type oneNode struct{}
 
 func (oneNode) Status() (any, error) {
-	return map[string]any{"node": "gw-1", "address": "127.0.0.1:1", "members": []any{}, "peers": nil, "facts": 0}, nil
+	return map[string]any{
+		"node": "gw-1", "address": "127.0.0.1:1", "members": []any{}, "peers": []any{}, "facts": 0,
+		"gossip": map[string]any{"bytes_in": 1, "bytes_out": 2, "lag_ms": 0.5},
+		"limits": map[string]any{"authority": "home", "epoch": 1, "ready": true, "fenced": false, "keys": 0, "books": 0, "takes": 0, "reports": 0, "recalls": 0, "reclaims": 0},
+	}, nil
+}
+
+func (oneNode) Quota(_ context.Context, tenant, route string) (any, error) {
+	if route == "gone" {
+		return nil, errors.New("there is no route gone")
+	}
+	return map[string]any{
+		"tenant": tenant, "policy": "tenant", "known": true, "authority": "home", "home": "gw-1", "limit": 10, "used": 3, "held": 2, "free": 5,
+		"nodes": []any{map[string]any{"node": "gw-1", "life": "0a", "held": 2, "used": 3}},
+	}, nil
 }
 
 func (oneNode) Keys(_ context.Context, change KeyChange) (any, error) {
@@ -320,6 +334,11 @@ func TestBodiesAreHeldToTheDocument(t *testing.T) {
 	}
 	if w := ask(t, s, "POST", "/api/v1/cluster/keys:remove", "Bearer "+token); w.Code != 400 {
 		t.Errorf("no body: %d", w.Code)
+	}
+	for path, code := range map[string]int{"/api/v1/cluster/quotas/a%2Fb": 200, "/api/v1/cluster/quotas/a?route=gone": 409} {
+		if w := ask(t, s, "GET", path, "Bearer oidc-viewer"); w.Code != code {
+			t.Errorf("%s: %d %s", path, w.Code, w.Body)
+		}
 	}
 	if w := ask(t, s, "GET", "/api/v1/cluster/keys", "Bearer oidc-viewer"); w.Code != 200 {
 		t.Errorf("keys: %d", w.Code)

@@ -1,11 +1,11 @@
 package limiter
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"slices"
 
-	"sluice/limiter/core"
 	"sluice/limiter/lease"
 )
 
@@ -15,10 +15,14 @@ type Holdings struct {
 	// Home and Standby keep the books while Redis does not; 0 otherwise.
 	Home    uint64 `json:"home,omitempty"`
 	Standby uint64 `json:"standby,omitempty"`
-	// Known says whether the books could be read from here: at the home and the
-	// standby, or when Redis keeps them.
-	Known bool `json:"known"`
-	// Held is the sum of what nodes hold, unreported uses among it.
+	// Known says whether there are books of the key, and they could be read from here:
+	// at the home and the standby, or when Redis keeps them. The fields below are zero
+	// otherwise.
+	Known bool  `json:"known"`
+	Limit int64 `json:"limit"`
+	// Used is what is used inside the window and has been reported, Held the sum of what
+	// nodes hold, unreported uses among it. Limit - Used - Held is nobody's.
+	Used  int64     `json:"used"`
 	Held  int64     `json:"held"`
 	Nodes []Holding `json:"nodes"`
 }
@@ -38,14 +42,14 @@ var ErrNotRunning = errors.New("limiter: not running")
 // or reads the books kept at this node; ctx bounds the wait.
 func (l *Limiter) Holdings(ctx context.Context, k Key) (Holdings, error) {
 	if l.fleet == nil {
-		return Holdings{Authority: "local", Known: true}, nil
+		return Holdings{Authority: "local"}, nil
 	}
 	f := l.fleet
 	answer := make(chan Holdings, 1)
 	ask := func(n *lease.Node) {
 		d := n.Describe(f.now(), lease.Key(k))
-		h := Holdings{Authority: n.Authority(), Home: uint64(d.Home), Standby: uint64(d.Standby), Known: d.Known}
-		h.take(d.Held, d.Rows)
+		h := Holdings{Authority: n.Authority(), Home: uint64(d.Home), Standby: uint64(d.Standby)}
+		h.take(d.Books)
 		answer <- h
 	}
 	select {
@@ -55,26 +59,24 @@ func (l *Limiter) Holdings(ctx context.Context, k Key) (Holdings, error) {
 	}
 	h := <-answer
 	if h.Authority == "redis" {
-		held, rows, err := f.redis.Inspect(ctx, lease.Key(k))
+		books, err := f.redis.Inspect(ctx, lease.Key(k))
 		if err != nil {
 			return h, err
 		}
-		h.Known = true
-		h.take(held, rows)
+		h.take(books)
 	}
 	return h, nil
 }
 
-// take replaces the numbers by those of the rows.
-func (h *Holdings) take(held int64, rows []core.SnapshotRow) {
-	h.Held, h.Nodes = held, nil
-	for _, r := range rows {
+// take fills in what the books say.
+func (h *Holdings) take(b *lease.Books) {
+	h.Nodes = []Holding{}
+	if b == nil {
+		return
+	}
+	h.Known, h.Limit, h.Used, h.Held = true, b.Rights, b.Used, b.Held
+	for _, r := range b.Rows {
 		h.Nodes = append(h.Nodes, Holding{Replica: uint64(r.Replica), Held: r.Row.Held(), Used: r.Row.Settled, Reclaimed: r.Gone})
 	}
-	slices.SortFunc(h.Nodes, func(a, b Holding) int {
-		if a.Replica < b.Replica {
-			return -1
-		}
-		return 1
-	})
+	slices.SortFunc(h.Nodes, func(a, b Holding) int { return cmp.Compare(a.Replica, b.Replica) })
 }

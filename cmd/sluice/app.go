@@ -88,6 +88,7 @@ func newApp(doc *conf.Document, log *slog.Logger, level *slog.LevelVar, line *li
 	if a.limits, err = a.newLimits(doc); err != nil {
 		return nil, err
 	}
+	a.gossip.books.limits = a.limits
 	a.gossip.meta = func() []byte { return nodeMeta(a.limits.Fingerprint()) }
 	a.certs = newCertStore(log)
 	a.upstreams = upstream.NewRegistry(upstream.Options{TLS: upstreamTLS, Log: log})

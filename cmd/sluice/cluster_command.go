@@ -13,7 +13,7 @@ import (
 func newCluster() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "cluster",
-		Short: "Show the cluster, and change its gossip key",
+		Short: "Show the cluster and who holds what of a quota, and change the gossip key",
 		Args:  noArgs,
 		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
@@ -32,9 +32,10 @@ func newCluster() *cobra.Command {
 		}}
 	}
 	cmd.AddCommand(
-		show("status", "Members, clocks and what was dropped, as this node sees them", printStatus),
+		show("status", "Members, clocks, gossip and who keeps the books of limits, as this node sees them", printStatus),
 		show("members", "The members alone", printMembers),
-		newKeyring(target, out))
+		newKeyring(target, out),
+		newQuota(target, out))
 	return cmd
 }
 
@@ -113,10 +114,33 @@ func printStatus(w io.Writer, s clusterStatus) {
 	for _, p := range s.Peers {
 		fmt.Fprintf(w, "%s\t%.1f ms\t%.1f ms\n", p.Name, p.SkewMS, p.RTTMS)
 	}
+	printLimits(w, &s.Limits)
 	fmt.Fprintf(w, "\nfacts\t%d\n", s.Facts)
+	fmt.Fprintf(w, "gossip received\t%d bytes\ngossip sent\t%d bytes\n", s.Gossip.BytesIn, s.Gossip.BytesOut)
 	for reason, n := range s.Dropped {
 		if n > 0 {
 			fmt.Fprintf(w, "dropped: %s\t%d\n", reason, n)
 		}
+	}
+}
+
+// printLimits says who keeps the books.
+func printLimits(w io.Writer, l *limitsStatus) {
+	state := "grants"
+	switch {
+	case l.Fenced && l.Epoch != 0:
+		state = "out of reach for 10 s: this node spends nothing"
+	case !l.Ready:
+		state = "grants nothing at the moment"
+	}
+	fmt.Fprintf(w, "\nlimits\t%s, epoch %d, %s\n", l.Authority, l.Epoch, state)
+	fmt.Fprintf(w, "keys here\t%d, books %d\n", l.Keys, l.Books)
+	fmt.Fprintf(w, "asked\t%d for rights, %d to report; %d recalls, %d reclaims\n", l.Takes, l.Reports, l.Recalls, l.Reclaims)
+	if r := l.Redis; r != nil {
+		up := "answers"
+		if !r.Up {
+			up = "does not answer"
+		}
+		fmt.Fprintf(w, "redis\t%s %s, last in %.1f ms, %d errors\n", strings.Join(r.Addresses, " "), up, r.LatencyMS, r.Errors)
 	}
 }

@@ -28,6 +28,7 @@ type gossip struct {
 	id    cluster.NodeID // of this process's limiter and, unless it takes over, of its member
 	peers *peers
 	meta  func() []byte // what others see beside the name
+	books *books
 	facts *facts.Store
 	line  *lineage
 	fds   *tableflip.Fds
@@ -43,7 +44,7 @@ type gossip struct {
 func newGossip(doc *conf.Document, known *facts.Store, line *lineage, log *slog.Logger) *gossip {
 	id := cluster.NewID(doc.Node.Name)
 	return &gossip{
-		conf: doc.Cluster, node: doc.Node, id: id, peers: &peers{self: id}, meta: func() []byte { return nil },
+		conf: doc.Cluster, node: doc.Node, id: id, peers: &peers{self: id}, books: new(books), meta: func() []byte { return nil },
 		facts: known, line: line, fds: line.upgrades.Fds, log: log,
 	}
 }
@@ -95,6 +96,7 @@ func (g *gossip) join(handover []byte) error {
 		return fmt.Errorf("join the cluster: %w", err)
 	}
 	g.peers.attach(member)
+	g.books.attach(member)
 	g.member, g.run, g.given = member, goRun(member.Run), nil
 	return nil
 }
@@ -181,54 +183,6 @@ func (g *gossip) now() *cluster.Node {
 	return g.member
 }
 
-// errNoCluster is the answer to questions about a cluster that there is not.
-var errNoCluster = errors.New("this node is in no cluster: its configuration has no cluster section")
-
-// clusterStatus is what GET /api/v1/cluster answers.
-type clusterStatus struct {
-	Node    string            `json:"node"`
-	Address string            `json:"address"`
-	Members []memberStatus    `json:"members"`
-	Peers   []peerStatus      `json:"peers"`
-	Dropped map[string]uint64 `json:"dropped,omitempty"`
-	Facts   int               `json:"facts"`
-}
-
-type memberStatus struct {
-	Name       string    `json:"name"`
-	Address    string    `json:"address"`
-	State      string    `json:"state"`
-	Self       bool      `json:"self,omitempty"`
-	Since      time.Time `json:"since"`
-	Version    string    `json:"version"`
-	Generation uint32    `json:"generation"`
-}
-
-type peerStatus struct {
-	Name   string  `json:"name"`
-	SkewMS float64 `json:"skew_ms"`
-	RTTMS  float64 `json:"rtt_ms"`
-}
-
-// Status implements admin.Cluster.
-func (g *gossip) Status() (any, error) {
-	n := g.now()
-	if n == nil {
-		return nil, errNoCluster
-	}
-	stats := n.Stats()
-	s := clusterStatus{Node: n.Name(), Address: n.Addr().String(), Dropped: stats.Dropped, Facts: stats.Facts.Live, Members: []memberStatus{}, Peers: []peerStatus{}}
-	for _, m := range n.Members() {
-		s.Members = append(s.Members, memberStatus{m.Name, m.Address.String(), m.State.String(), m.Self, m.Since, m.Version, m.Generation})
-	}
-	for _, p := range stats.Peers {
-		s.Peers = append(s.Peers, peerStatus{p.Name, milliseconds(p.Skew), milliseconds(p.RTT)})
-	}
-	return s, nil
-}
-
-func milliseconds(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
-
 // keyStatus is one member's keys, by fingerprint.
 type keyStatus struct {
 	Name    string   `json:"name"`
@@ -237,7 +191,7 @@ type keyStatus struct {
 	Error   string   `json:"error,omitempty"`
 }
 
-// Keys implements admin.Cluster.
+// Keys asks or changes the gossip keys of all members, for admin.Cluster.
 func (g *gossip) Keys(ctx context.Context, change admin.KeyChange) (any, error) {
 	n := g.now()
 	if n == nil {

@@ -12,7 +12,7 @@ import (
 func (a *app) newAdmin() *admin.Server {
 	s := admin.New(admin.Deps{
 		Token: a.token, Metrics: a.metrics, Health: a.health, Log: a.log, Audit: logAudit{a.log},
-		Status: a.status, Config: a.effective, Reload: a.reloader.Reload, Cluster: a.gossip, Captures: a.logs.captures,
+		Status: a.status, Config: a.effective, Reload: a.reloader.Reload, Cluster: &clusterView{a.gossip, a}, Captures: a.logs.captures,
 	})
 	a.metrics.Collect(s.Collect)
 	return s

@@ -305,23 +305,27 @@ func parseReplica(s string) core.Replica {
 	return core.Replica(n)
 }
 
-// Inspect returns what the books of a key say: the rights that nodes hold, and the
-// row of each replica. Any goroutine may call it.
-func (c *Client) Inspect(ctx context.Context, k lease.Key) (held int64, rows []core.SnapshotRow, err error) {
+// Inspect returns what the books of a key say; nil when there are none, as before
+// the first use of the key. Any goroutine may call it.
+func (c *Client) Inspect(ctx context.Context, k lease.Key) (*lease.Books, error) {
 	bucket, _ := c.bucket(k)
 	cmd := []command{{program: inspect, keys: []string{bucket}}}
 	if err := c.run(ctx, cmd); err != nil {
-		return 0, nil, fmt.Errorf("redis: %w", err)
+		return nil, fmt.Errorf("redis: %w", err)
 	}
 	list, err := cmd[0].reply.StringSlice()
-	if err != nil || len(list) == 0 {
-		return 0, nil, fmt.Errorf("redis: inspect: %w", err)
+	if err != nil || len(list) < 3 {
+		return nil, fmt.Errorf("redis: inspect: %w", err)
 	}
-	for i := 1; i+4 < len(list); i += 5 {
-		rows = append(rows, core.SnapshotRow{
+	b := &lease.Books{Held: int64(number(list[0])), Used: int64(number(list[1])), Rights: int64(number(list[2]))}
+	if b.Rights == 0 {
+		return nil, nil
+	}
+	for i := 3; i+4 < len(list); i += 5 {
+		b.Rows = append(b.Rows, core.SnapshotRow{
 			Replica: parseReplica(list[i]), Gone: list[i+4] == "1",
 			Row: core.Row{Granted: int64(number(list[i+1])), Settled: int64(number(list[i+2])), Returned: int64(number(list[i+3]))},
 		})
 	}
-	return int64(number(list[0])), rows, nil
+	return b, nil
 }
