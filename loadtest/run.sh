@@ -4,7 +4,8 @@
 #   loadtest/run.sh [SCRIPT ...]     default: baseline tenants
 #
 #   SLUICE     binary (default bin/sluice)      K6     binary (default bin/k6)
-#   OUT        directory for results and logs   PORT   first of four ports (default 18400)
+#   OUT        directory for results and logs   PORT   first of eleven ports (default 18400)
+#   NODES      gateway nodes (default 1)
 #
 # The scripts' own settings are read from the environment, too: RATE, ROUNDS, …
 set -euo pipefail
@@ -34,7 +35,7 @@ finish() {
 trap finish EXIT
 trap 'exit 130' INT TERM
 
-"$sluice" demo --dir "$dir" --port-base "$port" >"$out/demo.log" 2>&1 &
+"$sluice" demo --dir "$dir" --port-base "$port" --nodes "${NODES:-1}" --redis off >"$out/demo.log" 2>&1 &
 demo_pid=$!
 # The demo writes demo.json once its gateway is ready; the brace is its last line.
 for ((tries = 300; ; tries--)); do

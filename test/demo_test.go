@@ -4,7 +4,9 @@ package test
 
 import (
 	"encoding/json"
+	"errors"
 	"net"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -22,8 +24,8 @@ import (
 // as its user would.
 func TestDemoDoesWhatItPrints(t *testing.T) {
 	dir := t.TempDir()
-	demo := testkit.Start(t, testkit.Command{Path: testkit.Sluice(t), Args: []string{"demo", "--dir", dir, "--port-base", strconv.Itoa(freePorts(t, 4))}})
-	demo.WaitOutput("Ctrl-C stops everything", 30*time.Second)
+	demo := testkit.Start(t, testkit.Command{Path: testkit.Sluice(t), Args: []string{"demo", "--redis", "off", "--dir", dir, "--port-base", strconv.Itoa(freePorts(t, 11))}})
+	demo.WaitOutput("Ctrl-C stops everything", time.Minute)
 	var file struct {
 		Steps []struct{ Title, Command, Expect string }
 		Nodes []struct {
@@ -49,6 +51,7 @@ func TestDemoDoesWhatItPrints(t *testing.T) {
 		`(?s)HTTP/1.1 200 .*"path": "/api/admin/users"`,
 		`^$`,
 		`(?s)HTTP/1.1 429 .*Retry-After: [1-9]`,
+		`(?s)books kept by +demo-[123], copy at demo-[123]\nrights +1000 = [0-9]+ used \+ [0-9]+ held \+ 0 free.*demo-1 `,
 		`(?s)"access_token":.*"token_type":\s*"Bearer".*"expires_in"`,
 	}
 	if len(file.Steps) != len(wants) {
@@ -63,6 +66,27 @@ func TestDemoDoesWhatItPrints(t *testing.T) {
 			t.Errorf("%s: promised %q, got\n%s", s.Title, s.Expect, out)
 		}
 	}
+	if len(file.Nodes) != 3 {
+		t.Fatalf("%d nodes", len(file.Nodes))
+	}
+	// A node that is killed is started again, and meanwhile the others serve.
+	before := pidOf(t, file.Nodes[1].PIDFile)
+	if err := syscall.Kill(before, syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	demo.WaitOutput("demo-2 ended", 10*time.Second)
+	testkit.NewClient(t, file.Nodes[2].Address).Get("/public/hello").Want(200)
+	testkit.Eventually(t, 40*time.Second, func() error {
+		if pidOf(t, file.Nodes[1].PIDFile) == before {
+			return errors.New("it has not been started again")
+		}
+		r, err := http.Get(file.Nodes[1].Address + "/public/hello")
+		if err == nil {
+			r.Body.Close()
+		}
+		return err
+	})
+
 	pid, err := os.ReadFile(file.Nodes[0].PIDFile)
 	if err != nil {
 		t.Fatal(err)
@@ -79,8 +103,22 @@ func TestDemoDoesWhatItPrints(t *testing.T) {
 	}
 }
 
+// pidOf reads a pid file.
+func pidOf(t *testing.T, path string) int {
+	t.Helper()
+	text, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	n, err := strconv.Atoi(strings.TrimSpace(string(text)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return n
+}
+
 func TestDemoSaysWhichPortsAreTaken(t *testing.T) {
-	base := freePorts(t, 4)
+	base := freePorts(t, 11)
 	l, err := net.Listen("tcp", "127.0.0.1:"+strconv.Itoa(base+1))
 	if err != nil {
 		t.Fatal(err)

@@ -487,7 +487,7 @@ func TestDemoSurvivesUpgrades(t *testing.T) {
 	for _, how := range []syscall.Signal{syscall.SIGINT, syscall.SIGKILL} {
 		t.Run(how.String(), func(t *testing.T) {
 			dir := t.TempDir()
-			demo := testkit.Start(t, testkit.Command{Path: testkit.Sluice(t), Args: []string{"demo", "--dir", dir, "--port-base", strconv.Itoa(freePorts(t, 4))}})
+			demo := testkit.Start(t, testkit.Command{Path: testkit.Sluice(t), Args: []string{"demo", "--nodes", "1", "--dir", dir, "--port-base", strconv.Itoa(freePorts(t, 4))}})
 			demo.WaitOutput("Ctrl-C stops everything", 30*time.Second)
 			var file struct {
 				Gateway string

@@ -10,7 +10,6 @@ import (
 	"net"
 	"net/http"
 	"os"
-	"os/exec"
 	"os/signal"
 	"path/filepath"
 	"strconv"
@@ -24,19 +23,22 @@ import (
 	"sluice/internal/issuer"
 )
 
-// demoPorts are where the parts of the demo listen.
-type demoPorts struct{ Gateway, Admin, Issuer, Upstream int }
-
-// defaultDemoPorts are those that the documentation shows.
-var defaultDemoPorts = demoPorts{Gateway: 8080, Admin: 9090, Issuer: 9099, Upstream: 9098}
-
 // demo is everything that the demo runs and tells.
 type demo struct {
-	Dir   string
-	Ports demoPorts
-	out   io.Writer
-	color bool
+	Dir              string
+	Issuer, Upstream int // ports
+	Nodes            []demoPorts
+	Redis            string // host:port; empty: none
+	Secret           string // of the gossip
+	out              io.Writer
+	color            bool
 }
+
+// Cluster reports whether there are several nodes.
+func (d *demo) Cluster() bool { return len(d.Nodes) > 1 }
+
+// First is the node that the configuration is of when nothing else is said.
+func (d *demo) First() demoPorts { return d.Nodes[0] }
 
 // demoFile is demo.json: the demo's addresses and tokens, for scripts.
 type demoFile struct {
@@ -44,6 +46,7 @@ type demoFile struct {
 	Admin    string            `json:"admin"`
 	Issuer   string            `json:"issuer"`
 	Upstream string            `json:"upstream"`
+	Redis    string            `json:"redis,omitempty"`
 	Token    string            `json:"admin_token_file"`
 	Tokens   map[string]string `json:"tokens"`
 	Steps    []demoStep        `json:"steps"`
@@ -59,44 +62,52 @@ type demoStep struct {
 	short string // Command with a shell variable for the token
 }
 
-// demoNode is one gateway process.
-type demoNode struct {
-	Name    string `json:"name"`
-	Address string `json:"address"`
-	Admin   string `json:"admin"`
-	PIDFile string `json:"pid_file"`
-}
-
 // tokenLife is how long the printed tokens are good for.
 const tokenLife = 24 * time.Hour
 
 const demoAudience = "https://api.sluice.example"
 
 func newDemo() *cobra.Command {
-	d := demo{Ports: defaultDemoPorts}
-	var base int
+	var d demo
+	var base, nodes int
+	var redis string
 	cmd := &cobra.Command{
 		Use:   "demo",
-		Short: "Run a gateway, a service and a token issuer on this machine, to try sluice",
+		Short: "Run a cluster, a service and a token issuer on this machine, to try sluice",
 		Long: `demo needs no other software. It starts a small service that answers with what it
-received, a local token issuer with real keys, and a gateway in front of them; it
-prints curl lines to copy, and writes its configuration, addresses and tokens into
-a directory. Ctrl-C stops everything.`,
-		Example: "  sluice demo\n  sluice demo --dir /tmp/demo --port-base 18000",
+received, a local token issuer with real keys, and three gateway nodes in front of
+them, which share quotas; it prints curl lines to copy, and writes its
+configuration, addresses and tokens into a directory. A node that ends, or is
+killed, is started again. Ctrl-C stops everything.
+
+When a Redis answers on 127.0.0.1:6379 the nodes use it, under keys that begin with
+"sluice:demo"; without one they keep the books of quotas themselves.`,
+		Example: "  sluice demo\n  sluice demo --nodes 1\n  sluice demo --dir /tmp/demo --port-base 18000",
 		Args:    noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if cmd.Flags().Changed("port-base") {
-				if base < 1 || base > 65532 {
-					return usageError{fmt.Errorf("--port-base %d: four ports from it must lie between 1 and 65535", base)}
-				}
-				d.Ports = demoPorts{Gateway: base, Admin: base + 1, Issuer: base + 2, Upstream: base + 3}
+			if nodes < 1 || nodes > maxDemoNodes {
+				return usageError{fmt.Errorf("--nodes %d: it is 1 to %d", nodes, maxDemoNodes)}
 			}
+			if !cmd.Flags().Changed("port-base") {
+				base = 0
+			} else if n := demoPortCount(nodes); base < 1 || base > 65536-n {
+				return usageError{fmt.Errorf("--port-base %d: %d ports from it must lie between 1 and 65535", base, n)}
+			}
+			d.givePorts(nodes, base)
 			d.out, d.color = cmd.OutOrStdout(), isTerminal(os.Stdout)
+			if d.Cluster() {
+				var err error
+				if d.Redis, err = findRedis(cmd.Context(), redis); err != nil {
+					return err
+				}
+			}
 			return d.run(cmd.Context())
 		},
 	}
 	cmd.Flags().StringVar(&d.Dir, "dir", "demo-data", "directory for the demo's configuration, tokens and logs")
-	cmd.Flags().IntVar(&base, "port-base", 0, "use the four ports from this one instead of 8080, 9090, 9099 and 9098")
+	cmd.Flags().IntVar(&nodes, "nodes", 3, "how many gateway nodes")
+	cmd.Flags().IntVar(&base, "port-base", 0, "use ports from this one on instead of 8080, 9090, 7946 (and those after them), 9099 and 9098")
+	cmd.Flags().StringVar(&redis, "redis", "auto", "host:port of a Redis, off, or auto: the one on 127.0.0.1:6379 if it is there")
 	return cmd
 }
 
@@ -108,28 +119,33 @@ func (d *demo) run(ctx context.Context) error {
 	if err := d.portsFree(); err != nil {
 		return err
 	}
-	if err := os.MkdirAll(d.Dir, 0o755); err != nil {
-		return fmt.Errorf("make the demo's directory: %w", err)
+	if err := d.prepare(); err != nil {
+		return err
 	}
-	tokens, err := issuer.New(issuer.Options{URL: d.url(d.Ports.Issuer) + "/", Audience: demoAudience})
+	tokens, err := issuer.New(issuer.Options{URL: d.url(d.Issuer) + "/", Audience: demoAudience})
 	if err != nil {
 		return fmt.Errorf("make the issuer: %w", err)
 	}
 	failed := make(chan error, 3) // one for each part
-	for port, handler := range map[int]http.Handler{d.Ports.Issuer: tokens, d.Ports.Upstream: http.HandlerFunc(echo)} {
+	for port, handler := range map[int]http.Handler{d.Issuer: tokens, d.Upstream: http.HandlerFunc(echo)} {
 		stop, err := d.serve(port, handler, failed)
 		if err != nil {
 			return err
 		}
 		defer stop()
 	}
-	gateway, err := d.startGateway(failed)
-	if err != nil {
+	nodes := &demoNodes{d: d, failed: failed}
+	defer nodes.stop()
+	if err := nodes.start(); err != nil {
 		return err
 	}
-	defer gateway.stop()
-	if err := d.awaitReady(ctx, failed); err != nil {
-		return err
+	if d.Cluster() {
+		fmt.Fprintf(d.out, "Starting %d nodes. They find each other and agree on who keeps the books of quotas; this takes a few seconds.\n", len(d.Nodes))
+	}
+	for _, n := range d.Nodes {
+		if err := d.awaitReady(ctx, n, failed); err != nil {
+			return err
+		}
 	}
 	file, err := d.write(tokens)
 	if err != nil {
@@ -150,7 +166,7 @@ func (d *demo) url(port int) string { return "http://127.0.0.1:" + strconv.Itoa(
 // portsFree tries every port first, so that the message names all that are taken.
 func (d *demo) portsFree() error {
 	var taken []string
-	for _, port := range []int{d.Ports.Gateway, d.Ports.Admin, d.Ports.Issuer, d.Ports.Upstream} {
+	for _, port := range d.ports() {
 		l, err := net.Listen("tcp", "127.0.0.1:"+strconv.Itoa(port))
 		if err != nil {
 			taken = append(taken, strconv.Itoa(port))
@@ -181,17 +197,36 @@ func (d *demo) serve(port int, handler http.Handler, failed chan<- error) (stop 
 	return func() { s.Close(); <-done }, nil
 }
 
-// demoConfig is the configuration that the demo writes and its gateway runs:
+// demoConfig is the configuration that the demo writes and its gateways run:
 // an example to start one's own from.
 var demoConfig = template.Must(template.New("sluice.yaml").Parse(`# The configuration of sluice demo. Change it while the demo runs: it is applied at once.
+{{- if .Cluster}}
+# One file for all nodes: variables tell them apart. Without any, it is the first node's;
+# node-2.env and so on have those of the others.
+node: {name: "demo-${NODE:-1}", data_dir: "{{.Dir}}/node-${NODE:-1}"}
+listeners:
+  - address: "127.0.0.1:${GATEWAY_PORT:-{{.First.Gateway}}}"
+admin:
+  address: "127.0.0.1:${ADMIN_PORT:-{{.First.Admin}}}"        # /metrics, /healthz, /readyz, the API
+cluster:
+  bind: "127.0.0.1:${GOSSIP_PORT:-{{.First.Gossip}}}"
+  join: [{{range $i, $n := .Nodes}}{{if $i}}, {{end}}"127.0.0.1:{{$n.Gossip}}"{{end}}]
+  secret: "{{.Secret}}"
+  label: demo
+  nodes: {{len .Nodes}}
+{{- if .Redis}}
+redis: {addresses: ["{{.Redis}}"]}          # keeps the books of quotas; when it is gone, the nodes do
+{{- end}}
+{{- else}}
 node: {name: demo, data_dir: "{{.Dir}}/data"}
 listeners:
-  - address: "127.0.0.1:{{.Ports.Gateway}}"
+  - address: "127.0.0.1:{{.First.Gateway}}"
 admin:
-  address: "127.0.0.1:{{.Ports.Admin}}"        # /metrics, /healthz, /readyz, the API
+  address: "127.0.0.1:{{.First.Admin}}"        # /metrics, /healthz, /readyz, the API
+{{- end}}
 auth:
   issuers:
-    - issuer: "http://127.0.0.1:{{.Ports.Issuer}}/"
+    - issuer: "http://127.0.0.1:{{.Issuer}}/"
       audience: https://api.sluice.example
       tenant_claim: org_id
       tier_claim: https://sluice.example/tier
@@ -205,98 +240,23 @@ limits:
   anonymous: {requests: 1000, per: 1h}      # callers without a tenant, by address
 services:
   echo:
-    upstreams: ["http://127.0.0.1:{{.Ports.Upstream}}"]
+    upstreams: ["http://127.0.0.1:{{.Upstream}}"]
 routes:
   - {path: /api/*, service: echo}
   - {path: /api/admin/*, service: echo, require: [platform:admin]}
   - {path: /public/*, service: echo, auth: none}
-logs: {access: {file: "{{.Dir}}/access.log"}}
+logs: {access: {file: "{{if .Cluster}}{{.Dir}}/node-${NODE:-1}/access.log{{else}}{{.Dir}}/access.log{{end}}"}}
 `))
-
-// child is the gateway: a process and, after upgrades, those that took over from
-// it. They all have one end of a socket as their standard input; the demo holds the
-// other. So the gateway notices the end of the demo, however that comes, and the
-// demo the end of the last process, whichever that is.
-type child struct {
-	life    *net.UnixConn
-	ended   chan struct{} // the last process has
-	pidFile string        // of the one that serves
-}
-
-// stop ends the gateway as its operator would, and by force if it does not end.
-func (c *child) stop() {
-	c.life.CloseWrite() //nolint:errcheck // it may have ended
-	select {
-	case <-c.ended:
-	case <-time.After(10 * time.Second):
-		if pid, err := readPID(c.pidFile); err == nil {
-			syscall.Kill(pid, syscall.SIGKILL) //nolint:errcheck // it may have ended
-		}
-	}
-	c.life.Close()
-}
-
-// startGateway runs this binary as a gateway, in a process of its own, as in
-// real life.
-func (d *demo) startGateway(failed chan<- error) (*child, error) {
-	abs, err := filepath.Abs(d.Dir)
-	if err != nil {
-		return nil, err
-	}
-	d.Dir = abs
-	var text strings.Builder
-	if err := demoConfig.Execute(&text, d); err != nil {
-		return nil, err
-	}
-	path := d.file("sluice.yaml")
-	if err := os.WriteFile(path, []byte(text.String()), 0o644); err != nil {
-		return nil, err
-	}
-	self, err := os.Executable()
-	if err != nil {
-		return nil, err
-	}
-	log, err := os.Create(d.file("gateway.log"))
-	if err != nil {
-		return nil, err
-	}
-	defer log.Close()
-	life, theirs, err := socketPair()
-	if err != nil {
-		return nil, err
-	}
-	defer theirs.Close()
-	cmd := exec.Command(self, "serve", "--config", path, "--stop-with-stdin")
-	cmd.Stdin, cmd.Stdout, cmd.Stderr = theirs, log, log
-	cmd.SysProcAttr = apart()
-	if err := cmd.Start(); err != nil {
-		life.conn.Close()
-		return nil, fmt.Errorf("start the gateway: %w", err)
-	}
-	c := &child{life: life.conn.(*net.UnixConn), ended: make(chan struct{}), pidFile: d.file("data/sluice.pid")}
-	first := make(chan error, 1)
-	go func() { first <- cmd.Wait() }()
-	go func() {
-		defer close(c.ended)
-		_, _ = io.Copy(io.Discard, c.life) // until no process has the other end
-		if err := <-first; err != nil {
-			failed <- fmt.Errorf("the gateway ended (%w); its log is %s", err, log.Name())
-			return
-		}
-		failed <- fmt.Errorf("the gateway ended; its log is %s", log.Name())
-	}()
-	return c, nil
-}
 
 func (d *demo) file(name string) string { return filepath.Join(d.Dir, name) }
 
-// awaitReady waits until the gateway says that it may be sent traffic.
-func (d *demo) awaitReady(ctx context.Context, failed <-chan error) error {
-	deadline := time.After(20 * time.Second)
+// awaitReady waits until a gateway says that it may be sent traffic.
+func (d *demo) awaitReady(ctx context.Context, n demoPorts, failed <-chan error) error {
+	deadline := time.After(demoPatience)
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
 	for {
-		if r, err := http.Get(d.url(d.Ports.Admin) + "/readyz"); err == nil {
+		if r, err := http.Get(d.url(n.Admin) + "/readyz"); err == nil {
 			r.Body.Close()
 			if r.StatusCode == http.StatusOK {
 				return nil
@@ -309,19 +269,26 @@ func (d *demo) awaitReady(ctx context.Context, failed <-chan error) error {
 		case <-ctx.Done():
 			return ctx.Err()
 		case <-deadline:
-			return fmt.Errorf("the gateway was not ready after 20 s; its log is %s", d.file("gateway.log"))
+			return fmt.Errorf("%s was not ready after %v; its log is %s", n.Name, demoPatience, n.log(d))
 		}
 	}
 }
 
+// demoPatience is for one node to get ready.
+const demoPatience = 40 * time.Second
+
 // write makes the tokens and writes demo.json.
 func (d *demo) write(tokens *issuer.Issuer) (*demoFile, error) {
+	first := d.First()
 	f := &demoFile{
-		Gateway: d.url(d.Ports.Gateway), Admin: d.url(d.Ports.Admin), Issuer: d.url(d.Ports.Issuer), Upstream: d.url(d.Ports.Upstream),
-		Token:  d.file("data/admin.token"),
+		Gateway: d.url(first.Gateway), Admin: d.url(first.Admin), Issuer: d.url(d.Issuer), Upstream: d.url(d.Upstream), Redis: d.Redis,
+		Token:  filepath.Join(first.data(d), "admin.token"),
 		Tokens: make(map[string]string),
-		Nodes: []demoNode{{Name: "demo", Address: d.url(d.Ports.Gateway), Admin: d.url(d.Ports.Admin),
-			PIDFile: d.file("data/sluice.pid")}},
+	}
+	for _, n := range d.Nodes {
+		f.Nodes = append(f.Nodes, demoNode{
+			Name: n.Name, Address: d.url(n.Gateway), Admin: d.url(n.Admin), PIDFile: n.pidFile(d), Log: n.log(d), Env: n.env(d),
+		})
 	}
 	for name, c := range map[string]issuer.Claims{
 		"standard":   {Tenant: "acme", Tier: "standard", Subject: "auth0|ann", TTL: tokenLife},
