@@ -89,6 +89,8 @@ var defaults = map[string]fallback{
 
 	"Headers.preset": {`none`, "responses stay the service's own"},
 
+	"Ban.action": {`block`, "a ban is meant to stop something"},
+
 	"WAF.mode":     {`off`, "first look, then detect, then block"},
 	"WAF.paranoia": {`1`, "the level without false alarms on ordinary APIs"},
 

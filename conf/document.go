@@ -272,6 +272,7 @@ type Route struct {
 	Limit      *RouteLimit       `yaml:"limit" doc:"A further limit for this route."`
 	Cost       int64             `yaml:"cost" min:"0" max:"2147483647" doc:"What one request takes from the quota; 0 takes nothing. Default: 1"`
 	Timeout    Duration          `yaml:"timeout" min:"1ms" doc:"Whole exchange. Default: the service's timeout.request"`
+	IP         IPLists           `yaml:"ip" doc:"Address lists of this route. A denied address needs the route's own allow list to pass; to admit some networks alone, deny 0.0.0.0/0 and ::/0."`
 	MaxBody    Size              `yaml:"max_body" min:"1B" doc:"Largest request body; above it the answer is 413. Absent: any size."`
 	SetHeaders map[string]string `yaml:"set_headers" doc:"Headers set on the request to the service; an empty value removes one."`
 }
@@ -304,6 +305,7 @@ type WAF struct {
 	Paranoia int            `yaml:"paranoia" min:"1" max:"4" doc:"Core Rule Set paranoia level, 1 to 4. Default: 1"`
 	Exclude  []WAFExclusion `yaml:"exclude" doc:"Rules not applied somewhere."`
 	IP       IPLists        `yaml:"ip" doc:"Address lists."`
+	Bans     []Ban          `yaml:"bans" doc:"Who or what is shut out for a time, besides those that operators and the detector ban while the gateway runs."`
 	Geo      *Geo           `yaml:"geo" doc:"Country filter." soon:"countries are not looked up"`
 }
 
@@ -313,6 +315,14 @@ type WAFExclusion struct {
 	Rule     int    `yaml:"rule" need:"true" min:"1" doc:"Rule id."`
 	Argument string `yaml:"argument" doc:"Argument, such as json.note. Absent: all."`
 	Reason   string `yaml:"reason" need:"true" doc:"Why, for whoever reads it next year."`
+}
+
+// Ban is an emergency switch in the file.
+type Ban struct {
+	Target string `yaml:"target" need:"true" doc:"An address or a network, or country=KP, asn=64496, tenant=, subject=, key=, route=, path=/api/export/* or agent=sqlmap."`
+	Action string `yaml:"action" enum:"block|challenge|tarpit" doc:"block answers 403; challenge answers 429 with the time that is left; tarpit lets requests through after 3 seconds. Default: block"`
+	Reason string `yaml:"reason" need:"true" doc:"Why, for whoever meets it at night."`
+	Until  string `yaml:"until" need:"true" doc:"When it ends: 2026-12-31, midnight UTC, or 2026-12-31T18:00:00Z."`
 }
 
 // IPLists refuse or always admit addresses.

@@ -3,6 +3,7 @@ package conf
 import (
 	"regexp"
 	"slices"
+	"time"
 )
 
 func (v *validator) waf() {
@@ -24,6 +25,18 @@ func (v *validator) waf() {
 		if p.IsValid() && slices.Contains(w.IP.Allow, p) {
 			at := indexPath("waf.ip.deny", i)
 			v.warnf(at, "keep it in one list", "%s is also allowed, which wins", v.quote(at, p.String()))
+		}
+	}
+	for i, b := range w.Bans {
+		at := indexPath("waf.bans", i) + ".until"
+		if b.Until == "" || v.broken(at) {
+			continue
+		}
+		until, err := ParseTime(b.Until)
+		if err != nil {
+			v.errorf(at, "write it as 2026-12-31 or 2026-12-31T18:00:00Z", "%s is no time", v.quote(at, b.Until))
+		} else if !until.After(time.Now()) {
+			v.warnf(at, "remove it", "the ban is over")
 		}
 	}
 	if w.Geo != nil {

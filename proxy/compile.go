@@ -49,6 +49,7 @@ func (g *Gateway) Compile(doc *conf.Document) (*Revision, conf.Problems) {
 		c.limitsRevision = number(doc)
 	}
 	c.out.drop = upstream.NewNameSet(append(slices.Clone(stripped), c.out.tenantHeader)...)
+	c.compileBans()
 	c.listeners()
 	c.auth()
 	c.limits()
@@ -204,6 +205,7 @@ func (c *compiler) route(i int, r *conf.Route) *route {
 		timeout: r.Timeout.Std(),
 		service: c.serviceNamed(path+".service", r.Service),
 	}
+	out.addresses = waf.CompileAddresses(r.IP)
 	switch r.Auth {
 	case "optional":
 		out.auth = authOptional

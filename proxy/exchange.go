@@ -33,6 +33,9 @@ type exchange struct {
 	trace     telemetry.TraceContext
 	traceKept bool // the client's trace goes on
 
+	// ban
+	guard guard
+
 	// route, then auth
 	match    router.Match
 	route    *route
@@ -96,6 +99,7 @@ func (e *exchange) reset() {
 	e.w, e.r, e.at, e.world, e.rules = nil, nil, nil, nil, nil
 	e.start, e.now = time.Time{}, limiter.Instant{}
 	e.origin, e.path, e.trace, e.traceKept = origin{}, "", telemetry.TraceContext{}, false
+	e.guard = guard{}
 	e.route, e.identity, e.tenant, e.tier, e.service = nil, nil, "", nil, nil
 	e.capture, e.captureAsked = nil, false
 	e.charged, e.decision = 0, limiter.Decision{}

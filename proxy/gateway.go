@@ -18,10 +18,11 @@ import (
 	"sluice/proxy/upstream"
 	"sluice/telemetry"
 	"sluice/telemetry/payload"
+	"sluice/waf/bans"
 )
 
 // Deps are the engines that the gateway drives. They outlive configurations.
-// All are needed, except Payloads and Log.
+// All are needed, except Payloads, Bans and Log.
 type Deps struct {
 	Limiter   *limiter.Limiter
 	Keys      *auth.KeyStore
@@ -30,6 +31,7 @@ type Deps struct {
 	AccessLog *telemetry.AccessLog
 	Payloads  *payload.Recorder
 	Health    *telemetry.Health
+	Bans      *bans.Book // nil: those of the configuration alone
 	Log       *slog.Logger
 	// LimitsRevision numbers the limits of a document, for nodes that have different
 	// ones for a while: later ones have the higher number. nil: all have the same.
@@ -43,6 +45,7 @@ type Gateway struct {
 	live      atomic.Pointer[snapshot]
 	exchanges sync.Pool // of *exchange
 	streams   streams
+	tarpits   atomic.Int64 // requests that wait in one
 }
 
 // New returns a gateway without a configuration: until the first Apply it

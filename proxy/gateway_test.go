@@ -34,6 +34,7 @@ type rig struct {
 	server   struct{ URL string }
 	logFile  string
 	payloads payloadLines
+	text     string // the configuration that it began with
 	stopLog  func()
 }
 
@@ -88,12 +89,14 @@ func newRigBefore(t testing.TB, up *httptest.Server, sections string, listener .
 		Limiter: limiter.New(limiter.Options{}), Keys: keys, Upstreams: upstreams,
 		Metrics: telemetry.NewMetrics(telemetry.MetricsOptions{}), AccessLog: access, Health: new(telemetry.Health),
 		Payloads: payload.New(payload.Options{Writer: &g.payloads, Redact: redact.Default()}),
+		Bans:     newBook(),
 	})
 	trust := "never"
 	if len(listener) > 0 {
 		trust = "trusted_proxies"
 	}
-	g.apply(fmt.Sprintf(common, strings.Join(listener, "\n    "), tokens.URL(), "file://"+keyFile, trust, g.upstream.URL) + sections)
+	g.text = fmt.Sprintf(common, strings.Join(listener, "\n    "), tokens.URL(), "file://"+keyFile, trust, g.upstream.URL) + sections
+	g.apply(g.text)
 
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan struct{}, 3)

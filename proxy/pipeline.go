@@ -27,13 +27,13 @@ var answered = new(refusal)
 // trust, and it is security: moving a line moves what an attacker can reach.
 var road = [...]stage{
 	{"client", (*Gateway).resolveClient},     // who is at the other end, behind proxies that we trust
-	{"ban", (*Gateway).checkAddress},         // denied networks cost the least and learn the least
+	{"ban", (*Gateway).checkBans},            // who is shut out costs the least and learns the least
 	{"endpoint", (*Gateway).answerHealth},    // our own endpoints: no tenant, no limit
 	{"redirect", (*Gateway).redirectToHTTPS}, // a listener that only sends clients to TLS
 	{"route", (*Gateway).matchRoute},         // from here the policies that could hold are known
 	{"cors", (*Gateway).answerPreflight},     // a browser's question carries no credentials
 	{"shield", (*Gateway).limitAddress},      // before credentials are looked at, so that guessing is bounded
-	{"auth", (*Gateway).identify},            // from here tenant, tier and the one route are known
+	{"auth", (*Gateway).admit},               // from here tenant, tier and the one route are known, and not banned
 	{"capture", (*Gateway).beginCapture},     // refuses nothing: whether its payload is logged
 	{"size", (*Gateway).checkSize},           // a body that is refused anyway should not cost quota
 	{"limit", (*Gateway).spend},              // the last thing that can refuse: a refused request costs nothing
@@ -117,13 +117,6 @@ func single(values []string) string {
 		return values[0]
 	}
 	return ""
-}
-
-func (g *Gateway) checkAddress(e *exchange) *refusal {
-	if e.world.addresses.Denied(e.origin.client) {
-		return refusedBlocked
-	}
-	return nil
 }
 
 // answerHealth answers /healthz and /readyz on every listener, for load

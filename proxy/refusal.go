@@ -24,6 +24,7 @@ const (
 	codeForbidden
 	codeTenantMismatch
 	codeQuotaExceeded
+	codeAbnormalUsage
 	codeBodyTooLarge
 	codeHeaderTooLarge
 	codeClientTimeout
@@ -53,6 +54,7 @@ var refusals = [numCodes]struct {
 	codeForbidden:         {"forbidden", 403, "Permission missing", "The credential does not hold a permission that this route requires."},
 	codeTenantMismatch:    {"tenant-mismatch", 403, "Tenant contradicts the credential", "The tenant header names another tenant than the credential."},
 	codeQuotaExceeded:     {"quota-exceeded", 429, "Request quota exceeded", "The quota is used up for now."},
+	codeAbnormalUsage:     {"abnormal-usage", 429, "Abnormal usage detected", "Requests from this caller are held back for a time; see the Retry-After header."},
 	codeBodyTooLarge:      {"body-too-large", 413, "Request body too large", "The request body is larger than this route accepts."},
 	codeHeaderTooLarge:    {"header-too-large", 431, "Request header too large", "The request line and header are larger than this listener accepts."},
 	codeClientTimeout:     {"client-timeout", 408, "Request not received in time", "The request was not received in time."},
@@ -85,7 +87,6 @@ func refuseCause(c code, cause error) *refusal { return &refusal{code: c, cause:
 // fixed refusals that carry nothing of the request, so that refusing allocates
 // nothing.
 var (
-	refusedBlocked = refuse(codeBlocked)
 	refusedNoRoute = refuse(codeNoRoute)
 	refusedQuota   = refuse(codeQuotaExceeded)
 	refusedSize    = refuse(codeBodyTooLarge)

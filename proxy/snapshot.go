@@ -12,6 +12,7 @@ import (
 	"sluice/proxy/upstream"
 	"sluice/telemetry"
 	"sluice/waf"
+	"sluice/waf/bans"
 )
 
 // snapshot is one configuration, compiled. It is immutable: a request loads it
@@ -22,12 +23,14 @@ type snapshot struct {
 	doc       *conf.Document
 	listeners map[string]*listenerRules // by address
 	addresses waf.Addresses
+	bans      *bans.Set // of the file
 	router    *router.Router
 	routes    []*route // in the router's order
 	services  map[string]*service
 	verifier  *auth.Verifier
 
 	tenantHeader string            // canonical
+	keyHeader    string            // canonical; "": no API keys
 	drop         *upstream.NameSet // client fields that never go on
 	defaultTier  *tier
 	tiers        map[string]*tier
@@ -69,6 +72,7 @@ const (
 // route is one compiled route.
 type route struct {
 	name         string
+	addresses    waf.Addresses
 	auth         authMode
 	require      []string
 	insufficient *auth.Error // the refusal of a caller without require

@@ -29,8 +29,10 @@ const (
 // row and emit it from a collector ([Metrics.Collect]).
 var families = []Family{
 	{"sluice_admin_login_failures_total", typeCounter, nil, "Calls of the admin API with a token that is not one of an operator."},
+	{"sluice_allowances", typeGauge, []string{"kind"}, "What operators have allowed, so that no ban holds for it, by what it names: address, tenant, subject or key."},
 	{"sluice_auth_failures_total", typeCounter, []string{"method", "reason"}, "Credentials that were refused."},
 	{"sluice_auth_total", typeCounter, []string{"method"}, "Requests by how the caller was identified: jwt, key or anonymous."},
+	{"sluice_bans", typeGauge, []string{"kind", "source"}, "Bans in force on this node, by what they name and by whose they are: operator or detector."},
 	{"sluice_build_info", typeGauge, []string{"version", "revision", "go"}, "Always 1; the labels say what this binary was built from."},
 	{"sluice_certificate_not_after_seconds", typeGauge, []string{"name"}, "Unix time at which the certificate served for the name expires."},
 	{"sluice_cluster_clock_skew_seconds", typeGauge, []string{"peer"}, "How far the peer's wall clock is ahead of this node's."},
@@ -40,6 +42,7 @@ var families = []Family{
 	{"sluice_config_last_reload_success", typeGauge, nil, "1 when the last configuration that was read is in force, 0 when it was refused and the one before goes on serving."},
 	{"sluice_connections", typeGauge, []string{"listener", "protocol"}, "Open client connections."},
 	{"sluice_degraded", typeGauge, []string{"what"}, "1 for each thing that does not work and without which this node goes on serving; see /readyz for the reason."},
+	{"sluice_emergency_active", typeGauge, []string{"kind"}, "Emergency measures of operators that are in force, by kind: ban."},
 	{"sluice_gossip_bytes_total", typeCounter, []string{"direction"}, "Bytes of gossip between nodes: in or out, encrypted."},
 	{"sluice_gossip_dropped_total", typeCounter, []string{"reason"}, "Gossip that was not accepted."},
 	{"sluice_gossip_lag_seconds", typeGauge, nil, "Oldest replicated fact of the last minute or two when it arrived."},

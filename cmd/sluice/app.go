@@ -24,6 +24,7 @@ import (
 	"sluice/proxy/upstream"
 	"sluice/telemetry"
 	"sluice/tls/policy"
+	"sluice/waf/bans"
 )
 
 // app is the running gateway: every room, built once and introduced to the
@@ -38,6 +39,7 @@ type app struct {
 	health    *telemetry.Health
 	logs      *logs
 	facts     *facts.Store
+	bans      *bans.Book
 	keys      *auth.KeyStore
 	limits    *limiter.Limiter
 	upstreams *upstream.Registry
@@ -83,6 +85,7 @@ func newApp(doc *conf.Document, log *slog.Logger, level *slog.LevelVar, line *li
 	if a.facts, err = openFacts(doc, line, log); err != nil {
 		return nil, err
 	}
+	a.bans = newBook(a.facts, log)
 	a.keys = auth.NewKeyStore(auth.KeyStoreOptions{Logger: log})
 	a.gossip = newGossip(doc, a.facts, line, log)
 	if a.limits, err = a.newLimits(doc); err != nil {
@@ -96,7 +99,8 @@ func newApp(doc *conf.Document, log *slog.Logger, level *slog.LevelVar, line *li
 	// The road.
 	a.gateway = proxy.New(proxy.Deps{
 		Limiter: a.limits, Keys: a.keys, Upstreams: a.upstreams,
-		Metrics: a.metrics, AccessLog: a.logs.access, Payloads: a.logs.captures.recorder, Health: a.health, Log: log, LimitsRevision: (&limitsRevisions{facts: a.facts, log: log}).of,
+		Metrics: a.metrics, AccessLog: a.logs.access, Payloads: a.logs.captures.recorder, Health: a.health,
+		Bans: a.bans, Log: log, LimitsRevision: (&limitsRevisions{facts: a.facts, log: log}).of,
 	})
 	a.listeners = proxy.NewListeners(a.gateway, proxy.Sockets{Listen: a.sockets.listen, TLS: a.certs.config}, log)
 	a.reloader = &reloader{path: doc.File(), log: log, apply: a.apply, inForce: doc}

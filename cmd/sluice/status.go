@@ -21,6 +21,7 @@ func (a *app) collect() {
 	a.metrics.Collect(a.certs.collect)
 	a.metrics.Collect(a.gossip.collect)
 	a.metrics.Collect(a.collectLimits)
+	a.metrics.Collect(func(emit telemetry.Emit) { collectBans(a.bans, emit) })
 }
 
 func (a *app) collectConfig(emit telemetry.Emit) {
