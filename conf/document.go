@@ -322,7 +322,7 @@ type Ban struct {
 	Target string `yaml:"target" need:"true" doc:"An address or a network, or country=KP, asn=64496, tenant=, subject=, key=, route=, path=/api/export/* or agent=sqlmap."`
 	Action string `yaml:"action" enum:"block|challenge|tarpit" doc:"block answers 403; challenge answers 429 with the time that is left; tarpit lets requests through after 3 seconds. Default: block"`
 	Reason string `yaml:"reason" need:"true" doc:"Why, for whoever meets it at night."`
-	Until  string `yaml:"until" need:"true" doc:"When it ends: 2026-12-31, midnight UTC, or 2026-12-31T18:00:00Z."`
+	Until  Time   `yaml:"until" need:"true" doc:"When it ends."`
 }
 
 // IPLists refuse or always admit addresses.

@@ -334,15 +334,6 @@ func (p *Percent) UnmarshalText(text []byte) (err error) {
 	return err
 }
 
-// ParseTime reads a point in time as 2026-12-31, which is midnight UTC, or as
-// 2026-12-31T18:00:00Z (RFC 3339).
-func ParseTime(text string) (time.Time, error) {
-	if t, err := time.Parse(time.DateOnly, text); err == nil {
-		return t, nil
-	}
-	return time.Parse(time.RFC3339, text)
-}
-
 // Prefix is a network written as 10.0.0.0/8, or a single address. Once parsed
 // it is masked, and an IPv4 network in IPv6 form has become plain IPv4.
 type Prefix struct{ netip.Prefix }

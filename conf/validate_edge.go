@@ -29,13 +29,7 @@ func (v *validator) waf() {
 	}
 	for i, b := range w.Bans {
 		at := indexPath("waf.bans", i) + ".until"
-		if b.Until == "" || v.broken(at) {
-			continue
-		}
-		until, err := ParseTime(b.Until)
-		if err != nil {
-			v.errorf(at, "write it as 2026-12-31 or 2026-12-31T18:00:00Z", "%s is no time", v.quote(at, b.Until))
-		} else if !until.After(time.Now()) {
+		if !b.Until.IsZero() && !v.broken(at) && !b.Until.After(time.Now()) {
 			v.warnf(at, "remove it", "the ban is over")
 		}
 	}

@@ -137,9 +137,7 @@ func (c *compiler) compileBans() {
 		c.fault(path+".target", err)
 		action, err := bans.ParseAction(b.Action)
 		c.fault(path+".action", err)
-		until, err := conf.ParseTime(b.Until)
-		c.fault(path+".until", err)
-		entries = append(entries, bans.FromFile(target, action, b.Reason, until))
+		entries = append(entries, bans.FromFile(target, action, b.Reason, b.Until.Time))
 	}
 	if len(c.problems) == 0 {
 		c.out.bans = bans.NewSet(entries)

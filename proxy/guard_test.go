@@ -86,7 +86,7 @@ func TestEveryBanShutsOut(t *testing.T) {
 		try("nothing", c.banned, 200)
 
 		g.recompile(t, func(text string) string {
-			return text + fmt.Sprintf("waf: {bans: [{target: %q, reason: test, until: 2999-01-01}]}\n", c.target)
+			return text + fmt.Sprintf("waf: {bans: [{target: %q, reason: test, until: 2999-01-01T00:00:00Z}]}\n", c.target)
 		})
 		try("file", c.banned, 403)
 		try("file", c.other, 200)
