@@ -12,6 +12,7 @@ import (
 	"sluice/conf"
 	"sluice/internal/problem"
 	"sluice/telemetry"
+	"sluice/waf/bans"
 )
 
 // Deps are the functions that answer for the rest of the process. All are
@@ -27,6 +28,8 @@ type Deps struct {
 	Reload    func(context.Context) (Reloaded, bool) // false: refused, the old one stays in force
 	Cluster   Cluster
 	Captures  Captures
+	Bans      Bans
+	FileBans  func() []*bans.Entry // those of the configuration in force
 	Log       *slog.Logger
 }
 
@@ -58,6 +61,7 @@ func New(deps Deps) *Server {
 	s.configRoutes()
 	s.clusterRoutes()
 	s.captureRoutes()
+	s.banRoutes()
 	s.referenceRoutes()
 	s.mux.HandleFunc("/", unknownPath)
 	return s

@@ -145,6 +145,15 @@ func (c *compiler) compileBans() {
 	c.out.keyHeader = http.CanonicalHeaderKey(keyHeaderOf(c.doc.Auth))
 }
 
+// FileBans returns the switches of the configuration in force, none before there
+// is one.
+func (g *Gateway) FileBans() []*bans.Entry {
+	if w := g.live.Load(); w != nil {
+		return w.bans.Entries()
+	}
+	return nil
+}
+
 // keyHeaderOf is the header that carries API keys.
 func keyHeaderOf(a conf.Auth) string {
 	if a.APIKeys == nil {

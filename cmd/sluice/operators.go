@@ -13,6 +13,7 @@ func (a *app) newAdmin() *admin.Server {
 	s := admin.New(admin.Deps{
 		Token: a.token, Metrics: a.metrics, Health: a.health, Log: a.log, Audit: logAudit{a.log},
 		Status: a.status, Config: a.effective, Reload: a.reloader.Reload, Cluster: &clusterView{a.gossip, a}, Captures: a.logs.captures,
+		Bans: a.bans, FileBans: a.gateway.FileBans,
 	})
 	a.metrics.Collect(s.Collect)
 	return s
