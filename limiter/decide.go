@@ -379,7 +379,7 @@ func (s *step) look(ch *Charge, now Instant, q *Quota) {
 	}
 	tick := e.refresh(r, now)
 	defer e.note(r)
-	if e.far != nil {
+	if e.fleet != nil {
 		e.lookFar(r, now, s.cost, burst, q)
 		return
 	}

@@ -95,7 +95,7 @@ func (f *far) drillWithdrawn(k int64) {
 	if drillBug == "double-return" {
 		f.spare += k
 		f.doubled += k
-		f.e.account.Held += k // Withdraw takes it off
+		f.account.Held += k // Withdraw takes it off
 	}
 }
 

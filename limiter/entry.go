@@ -42,12 +42,14 @@ func wordOf(tokens, pending int64, tick core.Stamp) uint64 {
 	return uint64(tokens)<<tokenShift | uint64(pending)<<pendingShift | uint64(tick)&tickMask
 }
 
-// entry is one bucket of the key table: what this node holds of the key's rights
-// and, since the authority is in this process, the key's account.
+// entry is one bucket of the key table: what this node holds of the key's rights,
+// and the account of those that it owns: all of them on a lone node; in a cluster none,
+// unless it is cut off and has an allowance (fleet.allowance). There far comes to it.
 //
-// Invariant: account.Held = tokens + pending + what requests have reserved and
-// neither committed nor put back. With account's own U + H + P = L no request can
-// be admitted beyond the limit.
+// Invariant: account.Held, and far.account.Held beside it, are tokens + pending +
+// what requests have reserved and neither committed nor put back (+ what far keeps
+// outside the word). With each account's own U + H + P = L no request can be
+// admitted beyond the limit.
 //
 // The first 64 bytes are all that a green or red decision touches. hot, seen,
 // full and deny are atomic; the account is guarded by mu. An entry whose rule is
@@ -62,8 +64,28 @@ type entry struct {
 	mu   sync.Mutex
 
 	account core.Account
-	far     *far        // nil: the authority is in this process
+	fleet   *fleet      // nil: the authority is in this process
+	far     *far        // nil: the authority has not been asked
 	inline  [3]core.Run // the log's first storage
+}
+
+// limit is what the entry's account is held to: r's limit, or in a cluster the part
+// of it that this node may spend on its own.
+func (e *entry) limit(r *Rule, now Instant) core.Limit {
+	if e.fleet == nil {
+		return r.limit
+	}
+	return core.Limit{Rights: e.fleet.allowance(r, now), Span: r.limit.Span}
+}
+
+// used moves n rights that were spent at or before at from held to used: of the
+// node's own first, since those come back to it alone. mu is held.
+func (e *entry) used(at core.Stamp, n int64) {
+	own := min(n, e.account.Held)
+	e.account.Settle(at, own, core.MaxRuns)
+	if n > own {
+		e.far.account.Settle(at, n-own, core.MaxRuns)
+	}
 }
 
 // init makes a fresh entry the empty bucket of k.
@@ -77,7 +99,7 @@ func (e *entry) init(k Key, r *Rule, tick core.Stamp) {
 
 // note publishes the pool and the oldest stamp for readers without the mutex.
 func (e *entry) note(r *Rule) {
-	if e.far != nil {
+	if e.fleet != nil {
 		e.noteFar(r)
 		return
 	}
@@ -121,7 +143,7 @@ const (
 // rights when those in hand do not do, and marks the key when there are none.
 // granted tells whether the account had to be asked.
 func (e *entry) take(r *Rule, now Instant, c int64, commit bool) (w uint64, granted bool, v verdict) {
-	if e.far != nil {
+	if e.fleet != nil {
 		return e.takeFar(r, now, c, commit)
 	}
 	e.mu.Lock()
@@ -199,7 +221,7 @@ func (e *entry) commit(r *Rule, now Instant, c int64) {
 	defer e.mu.Unlock()
 	// Reserved rights keep an entry in the table, so its rule is not nil.
 	tick = e.refresh(e.rule.Load(), now)
-	e.account.Settle(tick+1, c, core.MaxRuns)
+	e.used(tick+1, c)
 	e.note(e.rule.Load())
 }
 
@@ -231,7 +253,7 @@ func (e *entry) refresh(r *Rule, now Instant) core.Stamp {
 	if old := e.rule.Load(); old != r {
 		e.adopt(old, r, now)
 	}
-	if e.far != nil {
+	if e.fleet != nil {
 		return e.refreshFar(r, now)
 	}
 	present, _ := r.at(now)
@@ -267,10 +289,13 @@ func (e *entry) roll(r *Rule, present core.Stamp) core.Stamp {
 			// The wall clock was set back over a whole window. What is used stays
 			// used, in the window that the clock shows now.
 			e.account.Log.Restamp(present + 1)
+			if e.far != nil {
+				e.far.account.Log.Restamp(present + 1)
+			}
 		}
 		if n := pendingIn(w); n > 0 {
 			// A use during a tick happened before the tick ended.
-			e.account.Settle(spent+1, n, core.MaxRuns)
+			e.used(spent+1, n)
 		}
 		return tick
 	}
@@ -289,11 +314,12 @@ func (e *entry) adopt(old, r *Rule, now Instant) {
 	before, _ := old.at(now)
 	after, _ := r.at(now)
 	before = e.roll(old, before)
-	if e.far == nil {
-		e.account.Expire(before, old.limit)
+	e.account.Expire(before, old.limit)
+	if e.far != nil {
+		e.far.account.Log.Restamp(after + 1)
 	}
 	switch {
-	case old.fixed || r.fixed || e.far != nil:
+	case old.fixed || r.fixed:
 		e.account.Log.Restamp(after + 1)
 	default:
 		e.account.Log.Rescale(before, after, old.unitNS, r.unitNS)

@@ -8,16 +8,22 @@ import (
 	"sluice/limiter/lease"
 )
 
-// far is the part of an entry whose authority is elsewhere: what is known of it,
-// and the requests that wait for its answer. It is guarded by the entry's mu.
+// far is the part of an entry whose authority is elsewhere: what is known of the
+// authority, and the requests that wait for its answer. It is guarded by the entry's
+// mu, and once made it stays.
 //
-// Of the entry, account.Held then is what this node holds, account.Log the uses
-// that the books (lease.Node) have not taken over yet, and the account's pool
-// means nothing: far.pool is the authority's, as last heard.
+// Rights of the allowance and of the authority are alike while they are in the word or
+// reserved; how many of each there are is in the Held of two accounts. When rights
+// are spent it is the allowance's that count as spent first.
 type far struct {
 	drillFar
 	e     *entry
 	fleet *fleet
+
+	// account is what the authority has granted: Held is what this node holds of it,
+	// the Log the uses that the books (lease.Node) have not taken over yet. Its pool
+	// means nothing: pool is the authority's, as last heard.
+	account core.Account
 
 	life   uint32 // of the rights in the word
 	frozen int64  // rights that may not be spent, and go back
@@ -58,34 +64,64 @@ var waiters = sync.Pool{New: func() any {
 	return &waiter{served: make(chan bool, 1), timer: t}
 }}
 
-// refreshFar is refresh for a far entry. mu is held; e is alive.
+// refreshFar is refresh for an entry of a cluster. mu is held; e is alive.
 func (e *entry) refreshFar(r *Rule, now Instant) core.Stamp {
 	f := e.far
 	present, _ := r.at(now)
 	spent := pendingIn(e.hot.Load()) > 0
 	tick := e.roll(r, present)
-	if spent {
-		f.quietNS = now.MonoNS
-	}
-	if life := f.fleet.life.Load(); f.life != life || f.fleet.fenced() {
-		f.freeze()
-		f.life = life
+	own := e.limit(r, now)
+	e.account.Expire(tick, own)
+	if p := e.account.Pool(own); p < 0 {
+		e.recall(min(-p, e.account.Held))
 	}
 	if d := e.deny.Load(); d != 0 && !tick.Before(core.Stamp(d>>32)) {
 		e.deny.Store(0)
 	}
-	if f.spare > 0 && tokensIn(e.hot.Load()) <= maxTokens/2 {
+	if f == nil {
+		return tick
+	}
+	if spent {
+		f.quietNS = now.MonoNS
+	}
+	if life := f.fleet.life.Load(); f.life != life || f.fleet.fenced(now) {
+		f.freeze()
+		f.life = life
+	}
+	if tokensIn(e.hot.Load()) <= maxTokens/2 {
 		f.refill()
 	}
-	if !f.asked && f.low > 0 && f.spare == 0 && tokensIn(e.hot.Load()) <= f.low && now.MonoNS >= f.waitNS {
+	if !f.asked && f.low > 0 && f.spare == 0 && tokensIn(e.hot.Load()) <= f.low && now.MonoNS >= f.waitNS && e.account.Pool(own) <= 0 {
 		f.ask()
 	}
 	return tick
 }
 
-// freeze takes the rights in hand out of the word. mu is held.
+// draw moves rights of the allowance that are free into the word, and reports whether
+// there were any. mu is held.
+func (e *entry) draw(r *Rule, now Instant) bool {
+	p := e.account.Pool(e.limit(r, now))
+	for p > 0 {
+		w := e.hot.Load()
+		k := min(p, maxTokens-tokensIn(w))
+		if k == 0 {
+			break
+		}
+		if e.hot.CompareAndSwap(w, w+uint64(k)<<tokenShift) {
+			e.account.Held += k
+			return true
+		}
+	}
+	return false
+}
+
+// freeze takes the rights in hand out of the word: those of the allowance go back to it,
+// the others to their authority. mu is held.
 func (f *far) freeze() {
-	f.frozen += f.e.withdraw(maxTokens) + f.spare
+	n := f.e.withdraw(maxTokens) + f.spare
+	own := min(n, f.e.account.Held)
+	f.e.account.Return(own)
+	f.frozen += n - own
 	f.low, f.spare = 0, 0
 }
 
@@ -120,22 +156,24 @@ func (f *far) ask() {
 	}
 }
 
-// takeFar is take for a far entry: when the rights in hand do not do, it waits a
-// little for the authority.
+// takeFar is take for an entry of a cluster: when neither the rights in hand nor an
+// allowance do, it waits a little for the authority.
 func (e *entry) takeFar(r *Rule, now Instant, c int64, commit bool) (w uint64, granted bool, v verdict) {
 	e.mu.Lock()
 	if e.rule.Load() == nil {
 		e.mu.Unlock()
 		return 0, false, vanished
 	}
-	f := e.far
 	tick := e.refresh(r, now)
 	for c <= maxHotCost {
 		if w = e.hot.Load(); tokensIn(w) < c {
-			if f.spare < c {
+			if e.draw(r, now) {
+				continue
+			}
+			if e.far == nil || e.far.spare < c {
 				break
 			}
-			f.refill()
+			e.far.refill()
 			continue
 		}
 		if pendingIn(w)+c > maxPending {
@@ -152,7 +190,11 @@ func (e *entry) takeFar(r *Rule, now Instant, c int64, commit bool) (w uint64, g
 			return next, false, taken
 		}
 	}
-	if now.MonoNS < f.waitNS || f.waiting >= maxWaiters || c > r.limit.Rights {
+	if c <= r.limit.Rights && e.far == nil {
+		e.far = &far{e: e, fleet: e.fleet, life: e.fleet.life.Load(), quietNS: now.MonoNS}
+	}
+	f := e.far
+	if f == nil || now.MonoNS < f.waitNS || f.waiting >= maxWaiters || c > r.limit.Rights {
 		e.note(r)
 		w = e.hot.Load()
 		e.mu.Unlock()
@@ -237,7 +279,7 @@ func (f *far) Spent(now lease.Instant, use func(at core.Stamp, n int64)) {
 	if r == nil {
 		return
 	}
-	if e.account.Log.Used() == 0 && pendingIn(e.hot.Load()) == 0 {
+	if f.account.Log.Used() == 0 && pendingIn(e.hot.Load()) == 0 {
 		return
 	}
 	here := f.fleet.l.clock()
@@ -245,7 +287,7 @@ func (f *far) Spent(now lease.Instant, use func(at core.Stamp, n int64)) {
 	present, phase := r.at(here)
 	limit := f.Limit()
 	tick := int64(limit.Tick())
-	for _, run := range e.account.Log.Runs() {
+	for _, run := range f.account.Log.Runs() {
 		// The end of the run's tick is so long ago; it has not come yet for the present one.
 		ago := max(0, int64(int32(present-run.At))*r.unitNS+phase)
 		at, n := core.Stamp((now.MonoNS-ago)/tick+1), int64(run.N)
@@ -254,7 +296,7 @@ func (f *far) Spent(now lease.Instant, use func(at core.Stamp, n int64)) {
 		}
 		use(at, n)
 	}
-	e.account.Log.Clear()
+	f.account.Log.Clear()
 }
 
 // Lack implements lease.Purse.
@@ -276,7 +318,7 @@ func (f *far) Lack() int64 {
 func (f *far) Tokens() int64 {
 	f.e.mu.Lock()
 	defer f.e.mu.Unlock()
-	return tokensIn(f.e.hot.Load()) + f.frozen + f.spare
+	return min(f.account.Held, tokensIn(f.e.hot.Load())+f.frozen+f.spare)
 }
 
 // Withdraw implements lease.Purse.
@@ -286,6 +328,7 @@ func (f *far) Withdraw(n int64) int64 {
 	if drill {
 		n = f.drillWithdraw(n)
 	}
+	n = min(n, f.account.Held) // of the authority's alone
 	k := min(n, f.frozen)
 	f.frozen -= k
 	spare := min(n-k, f.spare)
@@ -296,8 +339,23 @@ func (f *far) Withdraw(n int64) int64 {
 		f.drillWithdrawn(k)
 	}
 	f.low = 0 // what was given back is not to be asked for again
-	f.e.account.Return(k)
+	f.account.Return(k)
 	return k
+}
+
+// Deposit implements lease.Purse.
+func (f *far) Deposit(n int64) {
+	e := f.e
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	f.account.Held += n
+	if f.life != f.fleet.life.Load() {
+		f.frozen += n
+		return
+	}
+	f.spare += n // the next request finds it
+	e.deny.Store(0)
+	f.waitNS = 0
 }
 
 // Quiet implements lease.Purse.
@@ -312,7 +370,7 @@ func (f *far) Release() bool {
 	e := f.e
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if f.asked || f.waiting > 0 || e.account.Held != 0 || e.account.Log.Used() != 0 {
+	if f.asked || f.waiting > 0 || f.account.Held != 0 || f.account.Log.Used() != 0 {
 		return false
 	}
 	f.bound = false
@@ -328,12 +386,16 @@ func (f *far) Answer(_ lease.Instant, a lease.Answer) {
 	if r == nil {
 		return // nothing was granted: a bound entry is not dropped
 	}
+	if a.Outcome == lease.Enough {
+		f.asked = false
+		return
+	}
 	now := f.fleet.l.clock()
 	// What the waiters spend they spend now, not when they came.
 	present, _ := r.at(now)
 	e.roll(r, present)
 	f.asked = false
-	e.account.Held += a.Granted
+	f.account.Held += a.Granted
 	if life := f.fleet.life.Load(); life != f.life {
 		f.freeze()
 		f.life = life
@@ -411,66 +473,104 @@ func (f *far) mark(r *Rule, now Instant, a lease.Answer, least int64) {
 	if r.fixed || least == 0 {
 		return // nobody was refused; or a window is too coarse for a mark
 	}
-	tick, _ := r.at(now)
+	tick, phase := r.at(now)
+	if own := f.e.ownWait(r, now, tick, phase, max(1, least)); own > 0 {
+		wait = min(wait, own)
+	}
 	until := tick + core.Stamp((int64(wait)+r.unitNS-1)/r.unitNS)
 	f.e.deny.Store(uint64(until)<<32 | uint64(min(max(1, least), 1<<32-1)))
 }
 
+// ownWait is the time until time alone has freed n rights of the allowance; 0: never.
+// mu is held.
+func (e *entry) ownWait(r *Rule, now Instant, tick core.Stamp, phaseNS, n int64) time.Duration {
+	if at, ok := e.account.Fits(e.limit(r, now), n); ok {
+		return max(1, r.until(at, tick, phaseNS))
+	}
+	return 0
+}
+
+// beyond is how many rights there may be for this node outside of the word: as far
+// as is known here. mu is held.
+func (e *entry) beyond(r *Rule) int64 {
+	if f := e.far; f != nil && f.bound {
+		return f.pool + f.spare
+	}
+	return r.limit.Rights - tokensIn(e.hot.Load())
+}
+
 // noteFar publishes what is known of the pool. mu is held.
 func (e *entry) noteFar(r *Rule) {
-	f := e.far
-	var oldest core.Stamp
-	if f.resetNS != 0 {
-		at := Instant{MonoNS: f.resetNS}
+	oldest, some := e.account.Log.Oldest()
+	if f := e.far; f != nil && f.resetNS != 0 {
+		var at core.Stamp
 		if r.fixed {
-			now, _ := r.at(f.fleet.l.clock())
-			oldest = now + 1
+			tick, _ := r.at(e.fleet.l.clock())
+			at = tick + 1
 		} else {
-			tick, _ := r.at(at)
-			oldest = tick - r.limit.Span
+			tick, _ := r.at(Instant{MonoNS: f.resetNS})
+			at = tick - r.limit.Span
 		}
-		oldest = max(1, oldest)
+		if !some || at.Before(oldest) {
+			oldest, some = at, true
+		}
 	}
-	e.seen.Store(uint64(uint32(int32(f.pool+f.spare)))<<32 | uint64(oldest))
+	if some && oldest == 0 {
+		oldest = 1 // 0 means none
+	}
+	e.seen.Store(uint64(uint32(int32(min(e.beyond(r), MaxRequests))))<<32 | uint64(oldest))
 }
 
 // lookFar is the far part of look. mu is held.
 func (e *entry) lookFar(r *Rule, now Instant, cost int64, burst time.Duration, q *Quota) {
-	f := e.far
 	tokens := tokensIn(e.hot.Load())
-	q.Remaining = min(tokens+f.pool, r.limit.Rights)
-	if f.resetNS > now.MonoNS {
-		q.ResetAfter = time.Duration(f.resetNS - now.MonoNS)
-	}
+	q.Remaining = min(tokens+e.beyond(r), r.limit.Rights)
+	q.ResetAfter = e.resetFar(r, now)
 	q.Wait, q.BurstRefused = burst, burst > 0
-	if tokens < cost {
-		wait := time.Duration(f.waitNS - now.MonoNS)
-		switch {
-		case cost > r.limit.Rights:
-			wait = r.window
-		case wait <= 0:
-			wait = waitBudget // the authority did not answer in time
-		}
-		q.Wait, q.BurstRefused = max(burst, wait), false
-		q.Remaining = min(q.Remaining, max(0, cost-1))
+	if tokens >= cost || e.account.Pool(e.limit(r, now))+tokens >= cost {
+		return
 	}
+	wait := time.Duration(0)
+	if e.far != nil {
+		wait = time.Duration(e.far.waitNS - now.MonoNS)
+	}
+	switch {
+	case cost > r.limit.Rights:
+		wait = r.window
+	case wait <= 0:
+		wait = waitBudget // the authority did not answer in time
+	}
+	tick, phase := r.at(now)
+	if own := e.ownWait(r, now, tick, phase, cost-tokens); own > 0 {
+		wait = min(wait, own)
+	}
+	q.Wait, q.BurstRefused = max(burst, wait), false
+	q.Remaining = min(q.Remaining, max(0, cost-1))
+}
+
+// resetFar is the time until some used right comes back. mu is held.
+func (e *entry) resetFar(r *Rule, now Instant) (wait time.Duration) {
+	if f := e.far; f != nil && f.resetNS > now.MonoNS {
+		wait = time.Duration(f.resetNS - now.MonoNS)
+	}
+	if oldest, ok := e.account.Log.Oldest(); ok {
+		tick, phase := r.at(now)
+		if own := r.until(oldest, tick, phase); wait == 0 || own < wait {
+			wait = own
+		}
+	}
+	return wait
 }
 
 // usageFar is what is known here of the key. mu is held.
 func (e *entry) usageFar(r *Rule, now Instant) Usage {
-	free := min(tokensIn(e.hot.Load())+e.far.pool, r.limit.Rights)
-	u := Usage{Limit: r.limit.Rights, Used: r.limit.Rights - free, Remaining: free, Known: true}
-	if !e.far.bound {
-		u.Used, u.Remaining = 0, r.limit.Rights
-	}
-	if e.far.resetNS > now.MonoNS {
-		u.ResetAfter = time.Duration(e.far.resetNS - now.MonoNS)
-	}
-	return u
+	free := min(tokensIn(e.hot.Load())+e.beyond(r), r.limit.Rights)
+	return Usage{Limit: r.limit.Rights, Used: r.limit.Rights - free, Remaining: free, ResetAfter: e.resetFar(r, now), Known: true}
 }
 
-// idleFar reports whether nothing at all is left of the key at this node. mu is held.
+// idleFar reports whether nothing at all that is the authority's is left at this
+// node. mu is held.
 func (e *entry) idleFar() bool {
 	f := e.far
-	return !f.bound && !f.asked && f.waiting == 0 && e.account.Held == 0 && e.account.Log.Used() == 0
+	return !f.bound && !f.asked && f.waiting == 0 && f.account.Held == 0 && f.account.Log.Used() == 0
 }

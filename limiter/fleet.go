@@ -28,10 +28,10 @@ type fleet struct {
 	gone   *Rule         // of entries that have none any more
 	boot   func() int64
 
-	life    atomic.Uint32
-	fenceNS atomic.Int64 // on the clock of boot
-	ready   atomic.Bool
-	state   atomic.Pointer[ClusterStats]
+	life   atomic.Uint32
+	clocks atomic.Pointer[clocks]
+	ready  atomic.Bool
+	state  atomic.Pointer[ClusterStats]
 
 	mu   sync.Mutex
 	asks []*entry
@@ -153,6 +153,7 @@ func newFleet(l *Limiter, o *ClusterOptions) *fleet {
 		Nonce: func() uint32 { return uint32(random64()) },
 	})
 	f.state.Store(&ClusterStats{Authority: "none"})
+	f.clocks.Store(&clocks{})
 	return f
 }
 
@@ -182,8 +183,40 @@ func (f *fleet) leave() {
 	}
 }
 
-// fenced reports whether nothing may be spent.
-func (f *fleet) fenced() bool { return f.boot() >= f.fenceNS.Load() }
+// clocks is what the clocks showed when the fleet last looked at them, and what
+// holds until when. Moments are on the clock of boot.
+type clocks struct {
+	bootLessMono int64 // what boot was ahead of Instant.MonoNS
+	unixLessMono int64 // what Instant.UnixNS was
+	fenceNS      int64 // from when nothing that is the authority's may be spent
+}
+
+// bootAt is what boot shows at now. To ask the kernel for it costs a system call, which
+// only a machine that was suspended needs: there the wall clock has gone on and the
+// monotonic one has not.
+func (f *fleet) bootAt(now Instant, c *clocks) int64 {
+	if now.UnixNS-now.MonoNS-c.unixLessMono > int64(time.Second) {
+		return f.boot()
+	}
+	return now.MonoNS + c.bootLessMono
+}
+
+// fenced reports whether nothing that is the authority's may be spent.
+func (f *fleet) fenced(now Instant) bool {
+	c := f.clocks.Load()
+	return f.bootAt(now, c) >= c.fenceNS
+}
+
+// allowance is what of r's limit this node may spend on its own: nothing, as long as
+// there is an authority. In the available mode a node that is cut off, and fenced, has
+// the limit's part of one node. What all admit is then below twice the limit, and at
+// most the limit while nobody is cut off.
+func (f *fleet) allowance(r *Rule, now Instant) int64 {
+	if !f.o.Available || f.o.Peers == nil || f.o.Nodes <= 0 || !f.fenced(now) {
+		return 0
+	}
+	return r.limit.Rights / int64(f.o.Nodes)
+}
 
 func (f *fleet) now() lease.Instant {
 	return lease.Instant{MonoNS: f.boot(), UnixNS: f.l.clock().UnixNS}
@@ -282,11 +315,14 @@ const settleWithin = time.Second
 func (f *fleet) publish() {
 	// Before the fence, or a request could take rights of the old life for new ones.
 	f.life.Store(f.node.Life())
-	f.fenceNS.Store(f.node.FenceNS())
-	now := f.now()
+	here, now := f.l.clock(), f.now()
+	f.clocks.Store(&clocks{
+		bootLessMono: now.MonoNS - here.MonoNS, unixLessMono: here.UnixNS - here.MonoNS,
+		fenceNS: f.node.FenceNS(),
+	})
 	f.ready.Store(f.node.Ready(now))
 	s := &ClusterStats{
-		Authority: f.node.Authority(), Epoch: f.node.Epoch(), Ready: f.ready.Load(), Fenced: f.fenced(), Keys: f.node.Holds(),
+		Authority: f.node.Authority(), Epoch: f.node.Epoch(), Ready: f.ready.Load(), Fenced: f.fenced(here), Keys: f.node.Holds(),
 		Books: f.node.Books(), RedisUp: f.node.RedisUp(), Counts: f.node.Counts(),
 		Garbled: f.garbled.Load(), Dropped: f.dropped.Load(),
 	}

@@ -139,7 +139,7 @@ func (e *entry) usage(r *Rule, now Instant) Usage {
 	}
 	e.refresh(own, now)
 	e.note(own)
-	if e.far != nil {
+	if e.fleet != nil {
 		return e.usageFar(r, now)
 	}
 	// Reserved rights count as used: they most likely will be.

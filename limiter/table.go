@@ -180,13 +180,10 @@ func (t *table) add(k Key, r *Rule, now Instant, force bool) *entry {
 	if s.taken >= x.room() {
 		x = s.rebuild(x)
 	}
-	e := new(entry)
+	e := &entry{fleet: t.fleet}
 	tick, _ := r.at(now)
 	e.init(k, r, tick)
-	if t.fleet != nil {
-		e.far = &far{e: e, fleet: t.fleet, life: t.fleet.life.Load(), quietNS: now.MonoNS}
-		e.note(r)
-	} else if spent > 0 {
+	if spent > 0 {
 		// This key may be one of those that spent from the overflow entry.
 		e.account.Log.Add(tick+1, uint32(spent), core.MaxRuns)
 		e.note(r)

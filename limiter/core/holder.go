@@ -76,8 +76,19 @@ func (h *Holder) Used() int64 { return h.log.Used() }
 // Rescale converts the log to ticks of another length, see Log.Rescale.
 func (h *Holder) Rescale(now, then Stamp, from, to int64) { h.log.Rescale(now, then, from, to) }
 
-// Expire forgets own uses that have left the window.
-func (h *Holder) Expire(now Stamp, l Limit) { h.log.Expire(now, l.Span) }
+// Expire forgets own uses that have left the window. Those among them that no message
+// has reported never will be: their rights are unspent again, and their number is
+// returned. So a holder whose uses fit what it was granted once needs no authority.
+func (h *Holder) Expire(now Stamp, l Limit) (renewed int64) {
+	h.log.Expire(now, l.Span)
+	// The newest uses are those that were not reported; what of them the log has no
+	// longer is out of the window.
+	if renewed = h.spent - h.asked - h.log.Used(); renewed <= 0 {
+		return 0
+	}
+	h.spent -= renewed
+	return renewed
+}
 
 // Recall gives back rights: all when the holder is idle, else half, rounded up.
 // The next Take says so. It returns how many.

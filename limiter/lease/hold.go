@@ -56,14 +56,27 @@ func (h *hold) sync(now Instant) (tick core.Stamp, l core.Limit) {
 		h.debt -= paid
 		h.holder.Use(at, n-paid, core.MaxRuns)
 	})
-	h.holder.Expire(tick, l)
+	if n := h.holder.Expire(tick, l); n > 0 {
+		if h.will {
+			h.holder.GiveBack(n)
+		} else {
+			h.purse.Deposit(n)
+		}
+	}
 	for len(h.past) > h.pastDue {
-		if h.past[0].Expire(tick, l); h.past[0].Used() > 0 {
+		if p := h.past[0]; expirePast(p, tick, l) > 0 {
 			break
 		}
 		h.past = h.past[1:]
 	}
 	return tick, l
+}
+
+// expirePast is Expire for a holder that has ended: what it need not report after all
+// goes back. It returns the uses that are still in the window.
+func expirePast(p *core.Holder, tick core.Stamp, l core.Limit) int64 {
+	p.GiveBack(p.Expire(tick, l))
+	return p.Used()
 }
 
 // compose makes the next question.
@@ -78,7 +91,7 @@ func (h *hold) compose(now Instant) core.Take {
 	h.wanted = want
 	if h.pastDue > 0 {
 		p := h.past[len(h.past)-h.pastDue]
-		p.Expire(tick, h.limit.core(now))
+		expirePast(p, tick, h.limit.core(now))
 		t := p.Present(tick)
 		t.Want, h.wanted = core.ReportOnly, core.ReportOnly
 		return t
@@ -121,26 +134,31 @@ func (h *hold) apply(now Instant, r core.Reply, wanted int64) {
 
 // Intervals of housekeeping.
 const (
-	settleAfter = 10 * time.Minute // the longest that a use goes unreported
-	reportAfter = 30 * time.Second // the same while the pool is low, when it is much of it
-	idleAfter   = 10 * time.Second // unused rights go back while the pool is low
+	settleAfter = 30 * time.Minute // beyond the window, the longest that the authority is told nothing
+	reportAfter = 30 * time.Second // the longest that a use goes unreported while the pool is low, when it is much of it
+	idleLeast   = 10 * time.Second // unused rights go back while the pool is low: after a quarter
+	idleMost    = 5 * time.Minute  // of the window, since whoever lacks them sooner asks for them
 	forgetAfter = 3 * time.Minute  // beyond the window
 )
 
-// due says what the hold has to tell the authority by itself.
-func (h *hold) due(now Instant) (report bool) {
+// due says what the hold has to tell the authority by itself. Uses go unreported for as
+// long as nobody asks for rights: their rights come back to the node itself, see
+// core.Holder.Expire. Only where the unreported uses of a dead node count as unused
+// are they told early.
+func (h *hold) due(now Instant, lenient bool) (report bool) {
 	heard := time.Duration(now.MonoNS - h.heardNS)
 	low := h.pool < h.limit.Rights/4
-	if quiet := h.purse.Quiet(now); h.purse.Tokens() > 0 && (quiet > settleAfter || low && quiet > idleAfter) {
+	settleAfter := h.limit.Window + settleAfter
+	if quiet := h.purse.Quiet(now); h.purse.Tokens() > 0 && (quiet > settleAfter || low && quiet > min(max(h.limit.Window/4, idleLeast), idleMost)) {
 		return h.giveBack(1<<62) > 0
 	}
 	unreported := h.holder.Unreported()
 	switch {
+	case heard > settleAfter:
+		return unreported > 0 || h.holder.Tokens() > 0 // or it forgets the row
 	case unreported == 0:
 		return false
-	case heard > settleAfter:
-		return true
-	case low:
+	case low && lenient:
 		return heard > reportAfter && unreported >= max(1, h.pool/16)
 	}
 	return false

@@ -31,7 +31,6 @@ type Message struct {
 	RedisUp bool         // Redis answers the sender
 	Sure    bool         // the sender would know of a newer epoch: it may vote
 	Handed  bool         // in this epoch, the sender has told all that it knows
-	Nodes   int          // how many nodes there are, as the sender was configured; 0: it does not say
 
 	Decree *Decree // of MsgDecree
 	Items  []Item  // of the others

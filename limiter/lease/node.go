@@ -163,7 +163,10 @@ func (n *Node) Ask(now Instant, k Key, p Purse) {
 		h = &hold{key: k, purse: p, holder: core.Holder{Self: n.self, Epoch: n.epoch}, index: len(n.list), heardNS: now.MonoNS}
 		n.holds[k] = h
 		n.list = append(n.list, h)
-		h.sync(now)
+	}
+	if h.sync(now); h.purse.Lack() == core.ReportOnly {
+		h.purse.Answer(now, Answer{Outcome: Enough}) // uses have left the window meanwhile
+		return
 	}
 	if refuse, a := n.refuses(now); refuse && h.purse.Lack() > 0 {
 		h.purse.Answer(now, a)
@@ -247,7 +250,7 @@ func (n *Node) Tick(now Instant) {
 		switch {
 		case h.over(now) && h.purse.Release():
 			n.drop(h)
-		case h.due(now):
+		case h.due(now, n.o.Lenient):
 			n.push(h, false)
 		}
 	}

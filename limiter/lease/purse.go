@@ -22,6 +22,9 @@ type Purse interface {
 	Tokens() int64
 	// Withdraw takes out up to n unspent rights and returns how many.
 	Withdraw(n int64) int64
+	// Deposit puts in n rights whose uses have left the window without ever having
+	// been reported.
+	Deposit(n int64)
 	// Answer puts rights in and says what the authority said.
 	Answer(now Instant, a Answer)
 	// Quiet is how long ago rights were last spent or wanted.
@@ -52,4 +55,5 @@ const (
 	Exhausted           // the authority has less than was wanted
 	Closed              // the authority is changing, and grants nothing yet
 	Unavailable         // nobody answers
+	Enough              // nothing was asked: what is in hand is enough after all
 )

@@ -12,7 +12,7 @@ import (
 // The format of a message, integers as varints unless a size is given:
 //
 //	version (1)  kind (1)  flags (1)  epoch
-//	pings and pongs: sentNS  nodes  replica (8)
+//	pings and pongs: sentNS  replica (8)
 //	decree:          epoch  by (1)  voters  before  homes  whole
 //	items:           count, and of each: key (16), and by kind
 //	  takes, copies: limit  take  [reply of copies]
@@ -59,7 +59,6 @@ func (m *Message) Append(b []byte) []byte {
 	switch m.Kind {
 	case MsgPing, MsgPong:
 		b = binary.AppendVarint(b, m.SentNS)
-		b = binary.AppendUvarint(b, uint64(m.Nodes))
 		return binary.LittleEndian.AppendUint64(b, uint64(m.Replica))
 	case MsgDecree:
 		d := m.Decree
@@ -172,7 +171,7 @@ func Parse(b []byte) (m Message, err error) {
 	m.Epoch = r.uvarint(1 << 62)
 	switch {
 	case m.Kind == MsgPing || m.Kind == MsgPong:
-		m.SentNS, m.Nodes, m.Replica = r.varint(), int(r.uvarint(mostNames)), core.Replica(r.u64())
+		m.SentNS, m.Replica = r.varint(), core.Replica(r.u64())
 	case m.Kind == MsgDecree:
 		m.Decree = r.decree()
 	case m.Kind < MsgTake || m.Kind > MsgSnapped:

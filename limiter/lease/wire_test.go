@@ -17,7 +17,7 @@ func messages() []Message {
 	snap := core.Snapshot{Rows: []core.SnapshotRow{{Replica: 1 << 32, Row: core.Row{Granted: 3, Settled: 1}, Seq: 2, Gone: true, Uses: []core.Uses{{Age: 1, N: 2}}}}}
 	k := Key{1, 1 << 63}
 	return []Message{
-		{Kind: MsgPing, Epoch: 5, SentNS: -3, Replica: 1 << 40, RedisUp: true, Nodes: 5},
+		{Kind: MsgPing, Epoch: 5, SentNS: -3, Replica: 1 << 40, RedisUp: true},
 		{Kind: MsgPong, Sure: true, Handed: true},
 		{Kind: MsgDecree, Decree: &Decree{Epoch: 9, By: ByHome, Voters: []uint32{1, 2}, Before: []uint32{3}, Homes: []Member{1 << 32}, Whole: []Member{2 << 32, 3 << 32}}},
 		{Kind: MsgTake, Epoch: 1, Items: []Item{{Key: k, Limit: limit, Take: take}, {Key: k, Limit: limit, Take: take}}},
@@ -102,5 +102,6 @@ func (p *fakePurse) Lack() int64                            { return p.lack }
 func (p *fakePurse) Tokens() int64                          { return p.tokens }
 func (p *fakePurse) Withdraw(n int64) int64                 { k := min(n, p.tokens); p.tokens -= k; return k }
 func (p *fakePurse) Answer(_ Instant, a Answer)             { p.tokens += a.Granted }
+func (p *fakePurse) Deposit(n int64)                        { p.tokens += n }
 func (p *fakePurse) Quiet(Instant) (quiet time.Duration)    { return 0 }
 func (p *fakePurse) Release() bool                          { return true }

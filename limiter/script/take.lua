@@ -90,7 +90,8 @@ local function save(mine, others)
   local args = {'0', cmsgpack.pack({unit, version, rights, window, fixed, held, log}), me, cmsgpack.pack(mine)}
   for id, r in pairs(others) do args[#args + 1] = id; args[#args + 1] = cmsgpack.pack(r) end
   redis.call('HSET', KEYS[1], (table.unpack or unpack)(args))
-  redis.call('PEXPIRE', KEYS[1], int(math.ceil(window / 1000) + 100000))
+  -- Who holds rights says so at least once a window and half an hour.
+  redis.call('PEXPIRE', KEYS[1], int(math.ceil(2 * window / 1000) + 3700000))
 end
 
 -- The row of the one who asks.

@@ -57,12 +57,20 @@ func (p *purse) Withdraw(n int64) int64 {
 	return k
 }
 
+func (p *purse) Deposit(n int64) {
+	p.tokens += n
+	p.waitNS = 0
+}
+
 func (p *purse) Quiet(now lease.Instant) time.Duration { return time.Duration(now.MonoNS - p.quietNS) }
 
 func (p *purse) Release() bool { return len(p.waiting) == 0 && p.tokens == 0 && len(p.runs) == 0 }
 
 func (p *purse) Answer(now lease.Instant, a lease.Answer) {
 	p.asked = false
+	if a.Outcome == lease.Enough {
+		return
+	}
 	p.tokens += a.Granted
 	p.expire()
 	for len(p.waiting) > 0 && p.spend(now) {
