@@ -386,35 +386,37 @@ func (f *far) Answer(_ lease.Instant, a lease.Answer) {
 	if r == nil {
 		return // nothing was granted: a bound entry is not dropped
 	}
-	if a.Outcome == lease.Enough {
-		f.asked = false
+	if f.asked = a.Outcome == lease.Recalling; a.Outcome == lease.Enough {
 		return
 	}
 	now := f.fleet.l.clock()
 	// What the waiters spend they spend now, not when they came.
 	present, _ := r.at(now)
 	e.roll(r, present)
-	f.asked = false
 	f.account.Held += a.Granted
 	if life := f.fleet.life.Load(); life != f.life {
 		f.freeze()
 		f.life = life
 	}
-	if a.Outcome <= lease.Exhausted {
+	if a.Outcome <= lease.Recalling {
 		f.pool, f.resetNS = a.Pool, 0
 		if a.Reset > 0 {
 			f.resetNS = now.MonoNS + int64(a.Reset)
 		}
-		if f.low = min(a.Granted, maxTokens) / 4; a.Outcome == lease.Exhausted {
+		if a.Granted > 0 || a.Outcome != lease.Recalling {
+			f.low = min(a.Granted, maxTokens) / 4
+		}
+		if a.Outcome == lease.Exhausted {
 			f.low = 0
 		}
 	}
 	rights := a.Granted + f.spare
 	f.spare = 0
-	least := f.serve(&rights, a.Outcome != lease.Served)
+	refuses := a.Outcome != lease.Served && a.Outcome != lease.Recalling
+	least := f.serve(&rights, refuses)
 	f.spare = rights
 	f.refill()
-	if a.Outcome != lease.Served {
+	if refuses {
 		f.mark(r, now, a, least)
 	}
 	e.note(r)
@@ -462,8 +464,8 @@ func (f *far) mark(r *Rule, now Instant, a lease.Answer, least int64) {
 		if a.Reset > 0 && (wait == 0 || a.Reset < wait) && least <= 1 {
 			wait = a.Reset
 		}
-		if a.Stray || wait == 0 {
-			wait = min(max(wait, 10*time.Millisecond), strayMarked)
+		if wait == 0 || a.Stray && a.Recall < wait {
+			wait = min(max(a.Recall, 10*time.Millisecond), strayMarked)
 		}
 	}
 	if a.Outcome > lease.Exhausted {

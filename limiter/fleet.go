@@ -259,6 +259,9 @@ func (f *fleet) run(ctx context.Context) {
 	f.join()
 	tick := time.NewTicker(tickEvery)
 	defer tick.Stop()
+	again := time.NewTimer(time.Hour)
+	defer again.Stop()
+	var againNS int64 // when the timer will go off
 	stopping := ctx.Done()
 	var deadline <-chan time.Time
 	var asks []*entry
@@ -289,6 +292,8 @@ func (f *fleet) run(ctx context.Context) {
 				f.join()
 			}
 			f.node.Tick(f.now())
+		case <-again.C:
+			againNS = 0
 		case ask := <-f.look:
 			ask(f.node)
 		case m := <-f.inbox:
@@ -300,6 +305,10 @@ func (f *fleet) run(ctx context.Context) {
 		f.node.Dispatch(f.now())
 		f.publish()
 		f.send()
+		if at := f.node.AgainNS(); at != 0 && at != againNS {
+			again.Reset(time.Duration(max(0, at-f.boot())))
+			againNS = at
+		}
 		if calls := f.node.Calls(f.now(), pipelineKeys); calls != nil {
 			out <- &pipeline{calls: calls}
 		} else if stopping == nil && f.node.Settled() {

@@ -81,7 +81,7 @@ type Reply struct {
 	Verdict Verdict
 	Granted int64     // Row.Granted from now on
 	Pool    int64     // left in the pool
-	Holders []Replica // when less was granted than wanted: who else holds rights, at most maxHolders
+	Holders []Replica // when less was granted than wanted, or no share: who else holds rights, at most maxHolders
 	// Wait is the ticks until time alone lets Want fit; 0 when it was granted or
 	// when only a recall can help.
 	Wait Stamp
@@ -166,8 +166,10 @@ func (g *Ledger) Serve(now Stamp, l Limit, t Take, most int) (r Reply, ok bool) 
 	}
 	row.Granted += granted
 	r.Granted, r.Pool = row.Granted, max(0, g.Pool(l))
-	if granted < t.Want {
+	if granted < t.Want || t.Want == 0 && granted == 0 {
 		r.Holders = g.others(t.From)
+	}
+	if granted < t.Want {
 		if at, ok := g.Fits(l, t.Want-granted); ok {
 			r.Wait = l.Wait(now, at)
 		}

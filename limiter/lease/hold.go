@@ -34,9 +34,11 @@ type hold struct {
 	heardNS int64 // when the authority last answered
 	index   int   // in Node.list
 
-	sentNS   int64   // when the question under way was sent to a home
-	recallNS int64   // when others were last asked for rights
-	mirror   *mirror // what the shadow of the books may not know; nil: it knows all
+	asked   core.Take // the question under way to a home
+	sentNS  int64     // when it was sent
+	againNS int64     // when it is sent again, for those who wait for the answer; 0: not so soon
+	recall  recall
+	mirror  *mirror // what the shadow of the books may not know; nil: it knows all
 }
 
 // sync moves what was spent from the purse into the books.
@@ -113,8 +115,9 @@ func (h *hold) giveBack(n int64) int64 {
 	return n - paid
 }
 
-// apply takes over a reply and passes on what it grants.
-func (h *hold) apply(now Instant, r core.Reply, wanted int64) {
+// apply takes over a reply and passes on what it grants. recalling says that the
+// question will be asked again by itself.
+func (h *hold) apply(now Instant, r core.Reply, wanted int64, recalling bool) {
 	before := h.holder.Row().Granted
 	h.holder.Apply(r)
 	granted := h.holder.Row().Granted - before
@@ -126,8 +129,10 @@ func (h *hold) apply(now Instant, r core.Reply, wanted int64) {
 	switch {
 	case r.Verdict == core.Closed:
 		a.Outcome, a.Wait = Closed, h.limit.duration(r.Wait)
+	case recalling:
+		a.Outcome = Recalling
 	case granted < wanted:
-		a.Outcome, a.Wait = Exhausted, h.limit.duration(r.Wait)
+		a.Outcome, a.Wait, a.Recall = Exhausted, h.limit.duration(r.Wait), h.recall.rest(now)
 	}
 	h.purse.Answer(now, a)
 }

@@ -61,7 +61,9 @@ func (n *Node) workOutOpens(now Instant) int64 {
 	if away && (len(n.decree.Whole) == 0 || len(n.lost()) > 1) {
 		opens = max(opens, n.quorateNS+int64(FenceDown))
 	}
-	if waits || !n.handed() {
+	// Once open it stays so: whoever comes back later has been fenced meanwhile, and what it
+	// held is in the books.
+	if n.whole != n.epoch && (waits || !n.handed()) {
 		opens = max(opens, now.MonoNS+int64(100*time.Millisecond))
 	}
 	if opens <= now.MonoNS {
@@ -92,6 +94,7 @@ func (n *Node) absent(now Instant) (away, waits bool) {
 
 // Dispatch sends questions to the homes of their keys.
 func (n *Node) Dispatch(now Instant) {
+	n.askAgain(now)
 	if !n.keeps() {
 		return
 	}
@@ -102,7 +105,7 @@ func (n *Node) Dispatch(now Instant) {
 			break
 		}
 		t := h.compose(now)
-		h.flying, h.sentNS = true, now.MonoNS
+		h.flying, h.sentNS, h.asked, h.againNS = true, now.MonoNS, t, 0
 		n.inAir.push(h)
 		if t.Want >= 0 {
 			n.counts.Takes++
@@ -110,6 +113,10 @@ func (n *Node) Dispatch(now Instant) {
 			n.counts.Reports++
 		}
 		home, _ := owners(n.decree.Homes, h.key)
+		if t.Want != core.ReportOnly && home != n.o.Self {
+			h.againNS = now.MonoNS + int64(unheardWait)
+			n.unheard.push(h)
+		}
 		if batches == nil {
 			batches = make(map[Member][]Item)
 		}
@@ -201,46 +208,11 @@ func (n *Node) hear(now Instant, d Decree) {
 
 // granted takes a home's reply, unless it is to an earlier question.
 func (n *Node) granted(now Instant, h *hold, r core.Reply) {
-	if !h.flying {
-		// Late: what it grants is ours all the same, and the next reply says so, too.
+	if !h.flying || r.Seq != h.asked.Seq || r.To != h.asked.From {
+		// Late, or the second copy: what it grants is ours all the same, and the next reply says so, too.
 		return
 	}
 	n.answered(now, h, r, h.wanted)
-	if len(r.Holders) > 0 {
-		n.recall(now, h, r.Holders)
-	}
-}
-
-// recall asks those who hold rights for them.
-func (n *Node) recall(now Instant, h *hold, holders []core.Replica) {
-	if now.MonoNS-h.recallNS < int64(time.Second) {
-		return
-	}
-	h.recallNS = now.MonoNS
-	n.counts.Recalls++
-	for m, p := range n.sortedPeers() {
-		if slices.Contains(holders, p.replica) {
-			n.send(m, Message{Kind: MsgRecall, Items: []Item{{Key: h.key, Limit: h.limit}}})
-		}
-	}
-}
-
-// recalled gives back what is idle, and half of what is not; and in any case says
-// what was used, since unreported uses look like rights.
-func (n *Node) recalled(now Instant, m *Message) {
-	for i := range m.Items {
-		h := n.holds[m.Items[i].Key]
-		if h == nil || h.flying {
-			continue
-		}
-		h.sync(now)
-		share := h.purse.Tokens()
-		if h.purse.Quiet(now) < time.Second {
-			share = (share + 1) / 2
-		}
-		h.giveBack(share)
-		n.push(h, false)
-	}
 }
 
 // bucketOf returns the books of a key, made when there are none.
@@ -249,6 +221,9 @@ func (n *Node) bucketOf(now Instant, k Key, l Limit) *bucket {
 	if b == nil {
 		b = &bucket{key: k, limit: l}
 		n.books[k] = b
+		if n.shipAt == len(n.shelf) {
+			n.shipAt++ // what comes later, others have as well
+		}
 		n.shelf = append(n.shelf, b)
 	}
 	if l.Version >= b.limit.Version && l != b.limit {

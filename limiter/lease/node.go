@@ -56,6 +56,8 @@ type Node struct {
 	cursor     int
 	urgent     queue // holds that requests wait for
 	later      queue // others with something to say
+	again      queue // holds that have recalled rights, and will ask again
+	unheard    queue // holds with a question to another home that requests wait for
 	presenting int   // holds that have yet to present to the epoch
 
 	contactNS int64 // start of the last successful contact; the fence counts from it
@@ -172,7 +174,9 @@ func (n *Node) Ask(now Instant, k Key, p Purse) {
 		h.purse.Answer(now, a)
 		return
 	}
-	n.push(h, true)
+	if h.recall.againNS == 0 {
+		n.push(h, true)
+	}
 }
 
 // refuses says why there is no use in asking now.
@@ -230,6 +234,9 @@ func (n *Node) Tick(now Instant) {
 		n.ping(now)
 		n.govern(now)
 		n.touch(now)
+		if n.keeps() {
+			n.opensNS(now) // the hold-down begins with the epoch, not with the first question
+		}
 		n.repeat(now)
 		n.ship(now)
 		n.remirror(now)
@@ -321,6 +328,10 @@ func (n *Node) enter(now Instant, epoch uint64) {
 	n.epochNS = now.MonoNS
 	n.beginShipping()
 	for _, h := range n.list {
+		if h.recall.againNS != 0 {
+			n.push(h, true)
+		}
+		h.recall = recall{}
 		h.holder.Enter(epoch)
 		if n.decree.By == ByHome {
 			h.flying = false // to nobody that matters any more
@@ -339,7 +350,7 @@ func (n *Node) enter(now Instant, epoch uint64) {
 
 // answered deals with the reply to a hold's question.
 func (n *Node) answered(now Instant, h *hold, r core.Reply, wanted int64) {
-	h.flying = false
+	h.flying, h.againNS = false, 0
 	if h.pastDue > 0 && r.Epoch == n.epoch && r.To == h.past[len(h.past)-h.pastDue].Self {
 		h.pastDue--
 		n.push(h, true)
@@ -374,10 +385,14 @@ func (n *Node) answered(now Instant, h *hold, r core.Reply, wanted int64) {
 	}
 	h.whole = false
 	n.presented(h)
-	h.apply(now, r, wanted)
+	h.apply(now, r, wanted, n.recall(now, h, r, wanted))
+	if h.recall.owed {
+		n.giveUp(now, h)
+	}
 	if h.will {
 		if h.holder.Tokens() == 0 && h.holder.Unreported() == 0 {
 			n.renew(h)
+			n.push(h, true) // for those who have come meanwhile, who need an answer
 		} else {
 			n.push(h, false)
 		}

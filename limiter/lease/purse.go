@@ -40,8 +40,10 @@ type Answer struct {
 	Pool    int64         // what the authority has left
 	Wait    time.Duration // until it is worth asking again, when less was granted than was lacking
 	Reset   time.Duration // until some used right comes back; 0: none is used
-	// Stray says that other nodes hold rights, which may come back at any time.
-	Stray bool
+	// Stray says that other nodes hold rights, which may come back at any time; Recall
+	// is until it is worth asking them again.
+	Stray  bool
+	Recall time.Duration
 	// Limit is what the authority counts by, when that is newer than the purse's.
 	Limit Limit
 }
@@ -53,6 +55,7 @@ type Outcome uint8
 const (
 	Served      Outcome = iota
 	Exhausted           // the authority has less than was wanted
+	Recalling           // the same, but others were asked for what they hold, and the question will be asked again
 	Closed              // the authority is changing, and grants nothing yet
 	Unavailable         // nobody answers
 	Enough              // nothing was asked: what is in hand is enough after all

@@ -166,9 +166,6 @@ func (n *Node) Done(now Instant, sentNS int64, calls []Call, results []Result, e
 				n.mirror(now, c.hold, c.Take, r.Reply)
 			}
 			n.answered(now, c.hold, r.Reply, c.wanted)
-			if len(r.Reply.Holders) > 0 && !n.o.Alone {
-				n.recall(now, c.hold, r.Reply.Holders)
-			}
 		}
 	}
 }

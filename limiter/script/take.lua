@@ -164,7 +164,7 @@ row[1] = row[1] + granted
 pool = pool - granted
 
 local holders, left = '', 0
-if granted < want then
+if granted < want or want == 0 and granted == 0 then
   local list = {}
   for id, r in pairs(rows) do
     if id ~= me and r[6] == 0 and r[1] - r[2] - r[3] ~= 0 then list[#list + 1] = id end
@@ -172,6 +172,8 @@ if granted < want then
   table.sort(list)
   while #list > 8 do table.remove(list) end
   holders = table.concat(list, ',')
+end
+if granted < want then
   local lack = want - granted - pool
   for i = 1, #log, 2 do
     lack = lack - log[i + 1]

@@ -67,8 +67,7 @@ func (p *purse) Quiet(now lease.Instant) time.Duration { return time.Duration(no
 func (p *purse) Release() bool { return len(p.waiting) == 0 && p.tokens == 0 && len(p.runs) == 0 }
 
 func (p *purse) Answer(now lease.Instant, a lease.Answer) {
-	p.asked = false
-	if a.Outcome == lease.Enough {
+	if p.asked = a.Outcome == lease.Recalling; a.Outcome == lease.Enough {
 		return
 	}
 	p.tokens += a.Granted
@@ -76,17 +75,17 @@ func (p *purse) Answer(now lease.Instant, a lease.Answer) {
 	for len(p.waiting) > 0 && p.spend(now) {
 		p.waiting = p.waiting[1:]
 	}
-	if a.Outcome <= lease.Exhausted {
+	if a.Outcome == lease.Served || a.Granted > 0 {
 		p.low = a.Granted / 4
 	}
-	if a.Outcome != lease.Served {
+	if a.Outcome != lease.Served && a.Outcome != lease.Recalling {
 		p.low = 0
 		p.n.w.Refused += int64(len(p.waiting))
 		p.waiting = p.waiting[:0]
 		wait := 250 * time.Millisecond
 		if a.Outcome == lease.Exhausted {
-			if wait = a.Reset; a.Stray || wait == 0 {
-				wait = 500 * time.Millisecond
+			if wait = a.Reset; wait == 0 || a.Stray && a.Recall < wait {
+				wait = min(max(a.Recall, 10*time.Millisecond), 500*time.Millisecond)
 			}
 		}
 		p.waitNS = now.MonoNS + int64(wait)

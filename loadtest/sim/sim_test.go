@@ -33,6 +33,54 @@ func TestACalmCluster(t *testing.T) {
 	}
 }
 
+// kinds runs f with Redis and without, for each spread of the requests over the nodes.
+func kinds(t *testing.T, f func(t *testing.T, o Options)) {
+	for _, redis := range []bool{true, false} {
+		for _, spread := range []Spread{Even, Zipf, Moving} {
+			t.Run(fmt.Sprintf("redis %v, spread %d", redis, spread), func(t *testing.T) {
+				f(t, Options{Seed: 1, Nodes: 3, Window: 20 * time.Second, Redis: redis, Spread: spread, Calm: true})
+			})
+		}
+	}
+}
+
+// TestWhoStaysBelowTheQuotaIsNotRefused has tenants ask for 70 % of their quota, at
+// random, which is at most 85 % in any window; what lies with other nodes is to come
+// in time.
+func TestWhoStaysBelowTheQuotaIsNotRefused(t *testing.T) {
+	kinds(t, func(t *testing.T, o Options) {
+		o.Keys, o.For = 2, 90*time.Second
+		for _, o.Limit = range []int64{204, 5000} {
+			o.Rate = float64(o.Keys) * 0.7 * float64(o.Limit) / o.Window.Seconds()
+			r := Run(o)
+			if r.Err != nil {
+				t.Fatal(r.Err)
+			}
+			refused := r.Refused - (r.Requests - r.Exact)
+			t.Logf("limit %d: %d of %d refused, %.4f questions a request", o.Limit, refused, r.Requests, float64(r.Questions)/float64(r.Requests))
+			// The messages of one recall in a thousand take longer than a request waits.
+			if refused > 1+r.Requests/5000 {
+				t.Errorf("limit %d: %d of %d refused", o.Limit, refused, r.Requests)
+			}
+		}
+	})
+}
+
+func TestBurstsGetTheirQuota(t *testing.T) {
+	kinds(t, func(t *testing.T, o Options) {
+		o.Keys, o.Limit, o.Burst, o.For = 1, 500, 1.2, 200*time.Second
+		r := Run(o)
+		if r.Err != nil {
+			t.Fatal(r.Err)
+		}
+		share := float64(r.Admitted) / float64(r.Exact)
+		t.Logf("%.2f %% of exact, %.3f questions a request", 100*share, float64(r.Questions)/float64(r.Requests))
+		if share < 0.998 {
+			t.Errorf("%.4f of what an exact log admits, want 0.999", share)
+		}
+	})
+}
+
 // schedule makes one random run.
 func schedule(seed uint64) Options {
 	rnd := rand.New(rand.NewPCG(seed, 77))

@@ -21,7 +21,12 @@ type Options struct {
 	Rate   float64       // requests a second, altogether
 	For    time.Duration // simulated
 	Loss   float64       // of messages
+	Calm   bool          // no message is seconds late
 	Drift  float64       // between the fastest and the slowest clock, as a share
+	Spread Spread        // of the requests over the nodes
+	// Burst is how many times the limit comes within 100 ms, once a window, for each
+	// key and in place of Rate; 0: requests come one by one, at random.
+	Burst  float64
 	Faults []Fault
 	Bugs   Bugs
 }
@@ -32,6 +37,16 @@ type Bugs struct {
 	EarlyStamp   bool // uses are reported as older than they are
 	DoubleReturn bool // what was given back is kept
 }
+
+// Spread says which node a request meets.
+type Spread uint8
+
+// The spreads.
+const (
+	Even   Spread = iota
+	Zipf          // the first node has half of them, the next a quarter, and so on
+	Moving        // all meet one node, and another one every quarter of a window
+)
 
 // Fault is something that happens to the cluster from At to Until.
 type Fault struct {
@@ -102,6 +117,7 @@ type node struct {
 	cut     bool // from the others
 	noRedis bool
 	oneWay  map[int]bool
+	againNS int64 // for when a question that is to be repeated is due
 }
 
 func (n *node) clock() lease.Instant {
@@ -155,7 +171,11 @@ func Run(o Options) Result {
 			w.after(f.Until, func() { w.fault(f, false) })
 		}
 	}
-	w.after(8*time.Second, w.arrive)
+	if o.Burst > 0 {
+		w.after(warmUp, w.burst)
+	} else {
+		w.after(warmUp, w.arrive)
+	}
 	end := w.now + int64(o.For)
 	for len(w.events) > 0 && w.Err == nil {
 		e := heap.Pop(&w.events).(event)
@@ -242,7 +262,7 @@ func (n *node) flush() {
 			}
 			for range copies {
 				delay := 100*time.Microsecond + time.Duration(w.rnd.ExpFloat64()*float64(300*time.Microsecond))
-				if w.rnd.IntN(200) == 0 {
+				if !w.Calm && w.rnd.IntN(200) == 0 {
 					delay += time.Duration(w.rnd.Int64N(int64(3 * time.Second))) // very late
 				}
 				name := o.name
@@ -257,6 +277,15 @@ func (n *node) flush() {
 	}
 	if calls := n.node.Calls(n.clock(), 128); calls != nil {
 		n.call(calls)
+	}
+	if at := n.node.AgainNS(); at != 0 && at != n.againNS {
+		n.againNS = at
+		name := n.name
+		w.after(time.Duration(max(0, at-n.clock().MonoNS)+1), func() {
+			if n.alive && !n.paused && n.name == name {
+				n.flush()
+			}
+		})
 	}
 }
 
@@ -302,14 +331,47 @@ func (n *node) call(calls []lease.Call) {
 	w.after(50*time.Millisecond, timeout)
 }
 
+// warmUp is when requests begin: the cluster has an authority by then.
+const warmUp = 12 * time.Second
+
 // arrive is one request, and the next one.
 func (w *World) arrive() {
 	w.after(time.Duration(w.rnd.ExpFloat64()/w.Rate*1e9), w.arrive)
-	n := w.nodes[w.rnd.IntN(len(w.nodes))]
+	w.meet(w.rnd.IntN(w.Keys))
+}
+
+// burst is many requests for every key, and the next burst a little more than a window
+// later.
+func (w *World) burst() {
+	w.after(w.Window+50*time.Millisecond, w.burst)
+	for k := range w.Keys {
+		for range int(w.Burst * float64(w.Limit)) {
+			w.after(time.Duration(w.rnd.Int64N(int64(100*time.Millisecond))), func() { w.meet(k) })
+		}
+	}
+}
+
+// spread picks the node that a request meets.
+func (w *World) spread() int {
+	switch w.Spread {
+	case Zipf:
+		i := 0
+		for i < len(w.nodes)-1 && w.rnd.IntN(2) == 0 {
+			i++
+		}
+		return i
+	case Moving:
+		return int(w.now/int64(w.Window/4)) % len(w.nodes)
+	}
+	return w.rnd.IntN(len(w.nodes))
+}
+
+// meet is one request for a key.
+func (w *World) meet(k int) {
+	n := w.nodes[w.spread()]
 	if !n.alive || n.paused {
 		return
 	}
-	k := w.rnd.IntN(w.Keys)
 	w.Requests++
 	w.expect(k)
 	p := n.purses[k]
