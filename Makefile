@@ -30,7 +30,7 @@ test: lint unit integration ## Everything that must be green: lint, unit tests u
 
 # The recorded profile is for the binary that is shipped: checks and tests
 # compile each package once, without it.
-lint unit integration bench fuzz generate: export GOFLAGS := -pgo=off
+lint unit integration drills bench fuzz generate: export GOFLAGS := -pgo=off
 
 .PHONY: unit
 unit: build ## Unit tests, under the race detector and without it where allocations are counted.
@@ -45,11 +45,15 @@ integration: build ## The built binary against FastAPI on uvicorn and real clien
 upgrade-test: build ## UPGRADES (50) upgrades at full load, where make test makes four.
 	SLUICE_UPGRADES=$(UPGRADES) SLUICE_TEST_BINARY=$(CURDIR)/$(BIN)/sluice $(GO) test -tags integration -count=1 -v -timeout 20m -run Upgrade ./test
 
+.PHONY: drills
+drills: build ## Fault drills with a cluster of real processes (about 3 minutes; make test has three of them).
+	SLUICE_TEST_BINARY=$(CURDIR)/$(BIN)/sluice $(GO) test -tags 'integration drills' -count=1 -v -timeout 20m -parallel 3 -run 'Drills|Strict' ./test
+
 .PHONY: lint
 lint: ## vet, staticcheck, formatting, floors, tidy modules.
 	$(GO) vet ./...
-	$(GO) vet -tags integration ./test/...
-	$(GO) tool staticcheck -tags integration ./...
+	$(GO) vet -tags 'integration drills' ./test/...
+	$(GO) tool staticcheck -tags 'integration drills' ./...
 	@unformatted=$$(gofmt -l $$(git ls-files '*.go')); test -z "$$unformatted" || { echo "gofmt would change: $$unformatted"; exit 1; }
 	$(GO) test -count=1 ./internal/archtest
 	$(GO) mod tidy -diff

@@ -67,6 +67,9 @@ func (h *Handover) Export(send func(chunk []byte) error) error {
 	// them unset, is done before Export takes that lock.
 	keys.closed.Store(true)
 	addresses.closed.Store(true)
+	if h.l.fleet != nil {
+		h.l.fleet.settle()
+	}
 	x := exporter{h: h, now: h.l.clock()}
 	x.clockNS = monotonicNS() // after now: see Import
 	deadline := time.Now().Add(surrenderWait)

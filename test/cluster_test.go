@@ -47,6 +47,7 @@ func members(t *testing.T, g *testkit.Gateway) map[string]string {
 }
 
 func TestNodesFindEachOther(t *testing.T) {
+	t.Parallel()
 	secret := make([]byte, 32)
 	rand.Read(secret)
 	vars := func(name, gossip, join string) map[string]any {

@@ -92,7 +92,7 @@ func newApp(doc *conf.Document, log *slog.Logger, level *slog.LevelVar, line *li
 		return nil, err
 	}
 	a.gossip.books.limits = a.limits
-	a.gossip.meta = func() []byte { return nodeMeta(a.limits.Fingerprint()) }
+	a.gossip.meta = func() []byte { return nodeMeta(a.limits.Fingerprint(), a.gossip.id) }
 	a.certs = newCertStore(log)
 	a.upstreams = upstream.NewRegistry(upstream.Options{TLS: upstreamTLS, Log: log})
 

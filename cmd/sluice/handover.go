@@ -221,9 +221,9 @@ func (a *app) parts() []part {
 	return []part{
 		{name: "keys", early: true, give: whole(a.keys.Export), take: a.keys.Import},
 		{name: "upstreams", early: true, give: whole(a.upstreams.Export), take: a.upstreams.Import},
+		a.limitsPart(), // before gossip, by which rights are given back
 		a.gossip.part(),
 		factsPart(a.facts), // after gossip, which adds to them
-		a.limitsPart(),
 	}
 }
 

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"strings"
@@ -17,10 +18,19 @@ const limitsTopic = "limits"
 // member that this process is now. While it is none, as before it has joined and
 // in the moments of an upgrade, nobody is there and messages are lost, which the
 // limiter is made for.
+//
+// An upgrade is nothing new to the gossip: same member, same id. To the limits it
+// is: what the predecessor's limiter knew has not come along. So limiters have ids
+// of their own, the member's with another low half; each says its low half in its
+// member's meta and with each message.
 type peers struct {
-	self    cluster.NodeID
+	self    cluster.NodeID // this process's limiter
 	now     atomic.Pointer[seat]
 	receive func(from uint64, payload []byte) // set before the first member runs
+
+	// Of the limiter's goroutine: scratch, and the members that limiters belong to.
+	wire    []byte
+	members map[uint64]cluster.NodeID
 }
 
 // seat is one member's place in the gossip.
@@ -34,7 +44,11 @@ var errNoMember = errors.New("not in the cluster at the moment")
 // attach makes n the member; it must not run yet.
 func (p *peers) attach(n *cluster.Node) {
 	t := n.Topic(limitsTopic)
-	t.Subscribe(func(from cluster.NodeID, payload []byte) { p.receive(uint64(from), payload) })
+	t.Subscribe(func(from cluster.NodeID, payload []byte) {
+		if len(payload) > limiterHalf {
+			p.receive(uint64(withHalf(from, payload)), payload[limiterHalf:])
+		}
+	})
 	p.now.Store(&seat{n, t})
 }
 
@@ -52,9 +66,19 @@ func (p *peers) Members(to []uint64) []uint64 {
 	if s == nil {
 		return to
 	}
+	if p.members == nil {
+		p.members = make(map[uint64]cluster.NodeID)
+	}
+	clear(p.members)
 	for _, m := range s.node.Members() {
-		if m.State == cluster.Alive || m.State == cluster.Suspect {
-			to = append(to, uint64(m.ID))
+		switch {
+		case m.State != cluster.Alive && m.State != cluster.Suspect:
+		case m.Self:
+			to = append(to, uint64(p.self))
+		case validMeta(m.Meta):
+			limiter := uint64(withHalf(m.ID, m.Meta[metaHalf:]))
+			p.members[limiter] = m.ID
+			to = append(to, limiter)
 		}
 	}
 	return to
@@ -62,41 +86,61 @@ func (p *peers) Members(to []uint64) []uint64 {
 
 // Send implements limiter.Peers.
 func (p *peers) Send(to uint64, payload []byte) error {
-	if s := p.now.Load(); s != nil {
-		return s.topic.Send(cluster.NodeID(to), payload)
+	s := p.now.Load()
+	if s == nil {
+		return errNoMember
 	}
-	return errNoMember
+	return s.topic.Send(p.members[to], p.signed(payload))
 }
 
 // SendReliable implements limiter.Peers.
 func (p *peers) SendReliable(to uint64, payload []byte) error {
-	if s := p.now.Load(); s != nil {
-		return s.topic.SendReliable(cluster.NodeID(to), payload)
+	s := p.now.Load()
+	if s == nil {
+		return errNoMember
 	}
-	return errNoMember
+	return s.topic.SendReliable(p.members[to], p.signed(payload))
 }
 
-// nodeMeta is what a member says of itself to the other gateways: the fingerprint
-// of the key that it counts limits under.
-func nodeMeta(limitsKey [8]byte) []byte { return append([]byte{nodeMetaVersion}, limitsKey[:]...) }
+// signed puts the limiter's half before payload. Only the limiter's goroutine sends.
+func (p *peers) signed(payload []byte) []byte {
+	p.wire = append(binary.BigEndian.AppendUint32(p.wire[:0], p.self.Nonce()), payload...)
+	return p.wire
+}
 
-const nodeMetaVersion = 1
+// limiterHalf is how many bytes the low half of a limiter's id takes.
+const limiterHalf = 4
 
-// strangers says which members count limits under another key than ours, and tells
-// them ours when it has changed.
+// withHalf is a member's id with the low half that text begins with.
+func withHalf(member cluster.NodeID, text []byte) cluster.NodeID {
+	return member&^0xffffffff | cluster.NodeID(binary.BigEndian.Uint32(text))
+}
+
+// What a member says of itself to the other gateways: a version, the fingerprint of
+// the key that it counts limits under, and the low half of its limiter's id.
+const (
+	nodeMetaVersion = 2
+	metaKey         = 1
+	metaHalf        = metaKey + 8
+	metaSize        = metaHalf + limiterHalf
+)
+
+// nodeMeta renders it.
+func nodeMeta(limitsKey [8]byte, limiter cluster.NodeID) []byte {
+	return binary.BigEndian.AppendUint32(append([]byte{nodeMetaVersion}, limitsKey[:]...), limiter.Nonce())
+}
+
+func validMeta(meta []byte) bool { return len(meta) == metaSize && meta[0] == nodeMetaVersion }
+
+// strangers says which members count limits under another key than ours.
 func (g *gossip) strangers(ours [8]byte) error {
 	n := g.now()
 	if n == nil {
 		return nil
 	}
-	own := nodeMeta(ours)
 	var names []string
 	for _, m := range n.Members() {
-		switch {
-		case m.State != cluster.Alive || bytes.Equal(m.Meta, own):
-		case m.Self:
-			_ = n.SetMeta(own) // it is not too long
-		case len(m.Meta) == len(own) && m.Meta[0] == nodeMetaVersion:
+		if m.State == cluster.Alive && !m.Self && validMeta(m.Meta) && !bytes.Equal(m.Meta[metaKey:metaHalf], ours[:]) {
 			names = append(names, m.Name)
 		}
 	}
