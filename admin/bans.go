@@ -52,7 +52,7 @@ func banOf(e *bans.Entry) Ban {
 func (s *Server) banRoutes() {
 	s.viewer("GET /api/v1/bans", s.listBans)
 	s.operator("POST /api/v1/bans", s.add("ban", bans.Banned))
-	s.operator("DELETE /api/v1/bans/{target}", s.remove("ban", bans.Banned, bans.Detected))
+	s.operator("DELETE /api/v1/bans/{target}", s.remove("ban", bans.Banned, bans.Detected, bans.Struck)) // its strikes are forgiven, too
 	s.viewer("GET /api/v1/allowances", s.listAllowances)
 	s.operator("POST /api/v1/allowances", s.add("allowance", bans.Allowed))
 	s.operator("DELETE /api/v1/allowances/{target}", s.remove("allowance", bans.Allowed))
@@ -177,7 +177,7 @@ func (s *Server) remove(kind string, lists ...bans.List) handler {
 		c.entry.Reason = c.query("reason")
 		var before any
 		for _, l := range lists {
-			if was := s.deps.Bans.Find(l, t); was != nil {
+			if was := s.deps.Bans.Find(l, t); was != nil && l != bans.Struck {
 				before = banOf(was)
 			}
 			if _, err := s.deps.Bans.Remove(l, t); err != nil {

@@ -1,11 +1,13 @@
 package conf
 
 import (
+	"cmp"
 	"math"
 	"os"
 	"path/filepath"
 	"strings"
 	"sync"
+	"time"
 
 	"go.yaml.in/yaml/v3"
 )
@@ -91,6 +93,13 @@ var defaults = map[string]fallback{
 
 	"Ban.action": {`block`, "a ban is meant to stop something"},
 
+	"Detector.mode":        {`observe`, "first see whom it would ban"},
+	"Detector.max_for":     {`24h`, "addresses change hands within a day"},
+	"DetectorSurge.factor": {`10`, "campaigns and mornings multiply traffic by less"},
+	"DetectorSurge.floor":  {`20/s`, "a browser that opens a page sends this for a moment"},
+	"DetectorSurge.action": {`observe`, "a success looks like a surge"},
+	"DetectorSurge.for":    {`5m`, "as short as a mistake is forgivable"},
+
 	"WAF.mode":     {`off`, "first look, then detect, then block"},
 	"WAF.paranoia": {`1`, "the level without false alarms on ordinary APIs"},
 
@@ -162,6 +171,7 @@ func deriveDefaults(d *Document) {
 		}
 		d.Services[name] = s
 	}
+	deriveDetector(&d.WAF.Detector)
 	for i := range d.Routes {
 		rt := &d.Routes[i]
 		if rt.Name == "" {
@@ -170,6 +180,22 @@ func deriveDefaults(d *Document) {
 		if rt.Limit != nil {
 			deriveLimit(&rt.Limit.Limit)
 		}
+	}
+}
+
+// deriveDetector fills in what the rules do not say. The counts are far above
+// what people and their programs do by mistake, and far below what guessing needs.
+func deriveDetector(d *Detector) {
+	const minute = Duration(time.Minute)
+	for rule, usual := range map[*DetectorRule]DetectorRule{
+		&d.BruteForce:         {20, 10 * minute, "block", 15 * minute},
+		&d.CredentialStuffing: {10, 10 * minute, "block", 30 * minute},
+		&d.Scanning:           {30, minute, "block", 15 * minute},
+		&d.Attacks:            {10, 10 * minute, "block", 30 * minute},
+		&d.Throttled:          {1000, minute, "challenge", 5 * minute},
+	} {
+		rule.Count, rule.Per = cmp.Or(rule.Count, usual.Count), cmp.Or(rule.Per, usual.Per)
+		rule.Action, rule.For = cmp.Or(rule.Action, usual.Action), cmp.Or(rule.For, usual.For)
 	}
 }
 

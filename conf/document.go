@@ -306,6 +306,7 @@ type WAF struct {
 	Exclude  []WAFExclusion `yaml:"exclude" doc:"Rules not applied somewhere."`
 	IP       IPLists        `yaml:"ip" doc:"Address lists."`
 	Bans     []Ban          `yaml:"bans" doc:"Who or what is shut out for a time, besides those that operators and the detector ban while the gateway runs."`
+	Detector Detector       `yaml:"detector" doc:"Finds who behaves like an attacker, and bans them for a time."`
 	Geo      *Geo           `yaml:"geo" doc:"Country filter." soon:"countries are not looked up"`
 }
 
@@ -323,6 +324,34 @@ type Ban struct {
 	Action string `yaml:"action" enum:"block|challenge|tarpit" doc:"block answers 403; challenge answers 429 with the time that is left; tarpit lets requests through after 3 seconds. Default: block"`
 	Reason string `yaml:"reason" need:"true" doc:"Why, for whoever meets it at night."`
 	Until  Time   `yaml:"until" need:"true" doc:"When it ends."`
+}
+
+// Detector says what is suspicious, and what follows.
+type Detector struct {
+	Mode               string        `yaml:"mode" enum:"off|observe|enforce" doc:"observe reports whom it would ban, in the security log and the metrics; enforce bans. Default: observe"`
+	MaxFor             Duration      `yaml:"max_for" min:"1m" max:"365d" doc:"Longest ban. Each further one of the same target lasts twice as long as the one before. Default: 24h"`
+	BruteForce         DetectorRule  `yaml:"brute_force" doc:"Failed authentications of one address, here or at a service (401). Absent: 20 per 10m, block for 15m."`
+	CredentialStuffing DetectorRule  `yaml:"credential_stuffing" doc:"Different credentials of one address that failed. Absent: 10 per 10m, block for 30m."`
+	Scanning           DetectorRule  `yaml:"scanning" doc:"Different paths of one address or subject that were refused or are missing (401, 403, 404, 405). Absent: 30 per 1m, block for 15m."`
+	Attacks            DetectorRule  `yaml:"attacks" doc:"Requests of one address, subject or key in which the firewall found something. Absent: 10 per 10m, block for 30m."`
+	Throttled          DetectorRule  `yaml:"throttled" doc:"Requests of one address, subject or key that a limit refused. Absent: 1000 per 1m, challenge for 5m."`
+	Surge              DetectorSurge `yaml:"surge" doc:"A rate far above what an address, subject, key or tenant usually has."`
+}
+
+// DetectorRule bounds one kind of behaviour.
+type DetectorRule struct {
+	Count  int      `yaml:"count" min:"1" max:"1000000" doc:"From how many on. Different things are told apart up to about 1000."`
+	Per    Duration `yaml:"per" min:"1s" max:"24h" doc:"Within what time."`
+	Action string   `yaml:"action" enum:"observe|tarpit|challenge|block" doc:"observe reports alone; the others ban, as in waf.bans."`
+	For    Duration `yaml:"for" min:"1s" max:"365d" doc:"How long the first ban lasts."`
+}
+
+// DetectorSurge compares a rate with its own past.
+type DetectorSurge struct {
+	Factor int      `yaml:"factor" min:"2" max:"1000" doc:"How many times what is usual. Default: 10"`
+	Floor  Rate     `yaml:"floor" doc:"A rate that is never a surge. Default: 20/s"`
+	Action string   `yaml:"action" enum:"observe|tarpit|challenge|block" doc:"Of an address, subject or key; surges of tenants are reported alone. Default: observe"`
+	For    Duration `yaml:"for" min:"1s" max:"365d" doc:"How long the first ban lasts. Default: 5m"`
 }
 
 // IPLists refuse or always admit addresses.

@@ -149,7 +149,7 @@ func (g *Gateway) relay(e *exchange) {
 	defer in.Close()
 	h := in.Header
 	e.setResponseHeaders(h)
-	e.respond(in.Status, "upstream")
+	e.respond(in.Status, originUpstream)
 	var s *events
 	if isEvents(h) {
 		s = newEvents(e.r.Context())

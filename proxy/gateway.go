@@ -19,10 +19,12 @@ import (
 	"sluice/telemetry"
 	"sluice/telemetry/payload"
 	"sluice/waf/bans"
+	"sluice/waf/detector"
+	"sluice/waf/event"
 )
 
 // Deps are the engines that the gateway drives. They outlive configurations.
-// All are needed, except Payloads, Bans and Log.
+// All are needed, except those that may be nil.
 type Deps struct {
 	Limiter   *limiter.Limiter
 	Keys      *auth.KeyStore
@@ -31,7 +33,9 @@ type Deps struct {
 	AccessLog *telemetry.AccessLog
 	Payloads  *payload.Recorder
 	Health    *telemetry.Health
-	Bans      *bans.Book // nil: those of the configuration alone
+	Bans      *bans.Book         // nil: those of the configuration alone
+	Detector  *detector.Detector // nil: nobody watches
+	Events    *event.Log         // nil: nobody reads of attacks
 	Log       *slog.Logger
 	// LimitsRevision numbers the limits of a document, for nodes that have different
 	// ones for a while: later ones have the higher number. nil: all have the same.
@@ -66,6 +70,9 @@ func (g *Gateway) Apply(r *Revision) {
 	}
 	g.deps.Keys.Use(r.world.verifier.KeySets()...)
 	g.live.Store(r.world)
+	if g.deps.Detector != nil {
+		g.deps.Detector.Use(r.world.suspicious)
+	}
 	g.deps.Upstreams.Use(groups)
 }
 
@@ -128,6 +135,7 @@ func (g *Gateway) close(e *exchange) {
 	rec.Overhead = max(0, rec.Duration-e.waited)
 	rec.BytesIn, rec.BytesOut = e.body.read, e.wrote
 	g.deps.AccessLog.Write(rec)
+	g.watch(e)
 	g.endCapture(e)
 
 	o := telemetry.Observation{

@@ -7,12 +7,14 @@ import (
 
 	"sluice/conf"
 	"sluice/waf/bans"
+	"sluice/waf/detector"
 )
 
 // guard is what the bans say of one request. It lives in the exchange.
 type guard struct {
 	view    bans.View
 	welcome bool        // an allowlist names the address
+	known   bool        // an allowance names the identity
 	pending *bans.Entry // the ban that holds unless the credential proves to be allowed
 }
 
@@ -23,7 +25,7 @@ const (
 )
 
 // listed stands for what the configuration refuses without a ban.
-var listed = &bans.Entry{Target: bans.Target{Kind: bans.Address}, Reason: "the address is on a denylist", By: "configuration"}
+var listed = bans.FromFile(bans.Target{}, bans.Block, "the address is on a denylist", time.Date(9999, 1, 1, 0, 0, 0, 0, time.UTC))
 
 // checkBans refuses who is shut out, by the address and by what the request
 // says of itself. An allowlist wins over all of it.
@@ -78,7 +80,8 @@ func (g *Gateway) admit(e *exchange) *refusal {
 	if e.route.addresses.Denied(e.origin.client) {
 		return g.meet(e, listed)
 	}
-	if e.guard.welcome || v.AllowsIdentity(&id, e.start) {
+	e.guard.known = v.AllowsIdentity(&id, e.start)
+	if e.guard.welcome || e.guard.known {
 		return nil
 	}
 	if ban := e.guard.pending; ban != nil {
@@ -92,7 +95,9 @@ func (g *Gateway) admit(e *exchange) *refusal {
 
 // meet is what a ban does to the request: nil when it lets it through after all.
 func (g *Gateway) meet(e *exchange, ban *bans.Entry) *refusal {
-	ban.Hit(e.start)
+	if ban.Hit(e.start) { // once a second: a flood must not become one of events
+		g.tellOf(e, ban)
+	}
 	switch ban.Action {
 	case bans.Challenge:
 		return &refusal{code: codeAbnormalUsage, retry: min(ban.Left(e.start), time.Hour), cause: banned{ban}}
@@ -142,6 +147,7 @@ func (c *compiler) compileBans() {
 	if len(c.problems) == 0 {
 		c.out.bans = bans.NewSet(entries)
 	}
+	c.out.suspicious = detector.Compile(c.doc.WAF.Detector)
 	c.out.keyHeader = http.CanonicalHeaderKey(keyHeaderOf(c.doc.Auth))
 }
 

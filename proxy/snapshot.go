@@ -13,6 +13,7 @@ import (
 	"sluice/telemetry"
 	"sluice/waf"
 	"sluice/waf/bans"
+	"sluice/waf/detector"
 )
 
 // snapshot is one configuration, compiled. It is immutable: a request loads it
@@ -20,14 +21,15 @@ import (
 // already serving others. What lives longer (connections, key sets, buckets,
 // counters) is borrowed from registries.
 type snapshot struct {
-	doc       *conf.Document
-	listeners map[string]*listenerRules // by address
-	addresses waf.Addresses
-	bans      *bans.Set // of the file
-	router    *router.Router
-	routes    []*route // in the router's order
-	services  map[string]*service
-	verifier  *auth.Verifier
+	doc        *conf.Document
+	listeners  map[string]*listenerRules // by address
+	addresses  waf.Addresses
+	bans       *bans.Set // of the file
+	suspicious *detector.Settings
+	router     *router.Router
+	routes     []*route // in the router's order
+	services   map[string]*service
+	verifier   *auth.Verifier
 
 	tenantHeader string            // canonical
 	keyHeader    string            // canonical; "": no API keys

@@ -25,7 +25,7 @@ func (g *Gateway) tunnel(e *exchange) {
 	defer back.Close()
 	// The 101 goes out through the server, which knows how to write a head; the
 	// connection is ours afterwards.
-	e.respond(http.StatusSwitchingProtocols, "upstream")
+	e.respond(http.StatusSwitchingProtocols, originUpstream)
 	control := http.NewResponseController(e.w)
 	front, buffered, err := control.Hijack()
 	if err != nil {

@@ -25,6 +25,8 @@ import (
 	"sluice/telemetry"
 	"sluice/tls/policy"
 	"sluice/waf/bans"
+	"sluice/waf/detector"
+	"sluice/waf/event"
 )
 
 // app is the running gateway: every room, built once and introduced to the
@@ -40,6 +42,8 @@ type app struct {
 	logs      *logs
 	facts     *facts.Store
 	bans      *bans.Book
+	detector  *detector.Detector
+	events    *event.Log
 	keys      *auth.KeyStore
 	limits    *limiter.Limiter
 	upstreams *upstream.Registry
@@ -85,7 +89,7 @@ func newApp(doc *conf.Document, log *slog.Logger, level *slog.LevelVar, line *li
 	if a.facts, err = openFacts(doc, line, log); err != nil {
 		return nil, err
 	}
-	a.bans = newBook(a.facts, log)
+	a.newGuard()
 	a.keys = auth.NewKeyStore(auth.KeyStoreOptions{Logger: log})
 	a.gossip = newGossip(doc, a.facts, line, log)
 	if a.limits, err = a.newLimits(doc); err != nil {
@@ -100,7 +104,7 @@ func newApp(doc *conf.Document, log *slog.Logger, level *slog.LevelVar, line *li
 	a.gateway = proxy.New(proxy.Deps{
 		Limiter: a.limits, Keys: a.keys, Upstreams: a.upstreams,
 		Metrics: a.metrics, AccessLog: a.logs.access, Payloads: a.logs.captures.recorder, Health: a.health,
-		Bans: a.bans, Log: log, LimitsRevision: (&limitsRevisions{facts: a.facts, log: log}).of,
+		Bans: a.bans, Detector: a.detector, Events: a.events, Log: log, LimitsRevision: (&limitsRevisions{facts: a.facts, log: log}).of,
 	})
 	a.listeners = proxy.NewListeners(a.gateway, proxy.Sockets{Listen: a.sockets.listen, TLS: a.certs.config}, log)
 	a.reloader = &reloader{path: doc.File(), log: log, apply: a.apply, inForce: doc}
@@ -117,6 +121,7 @@ func newApp(doc *conf.Document, log *slog.Logger, level *slog.LevelVar, line *li
 		a.background("upstreams", a.upstreams.Run, time.Second),
 		a.background("certificates", a.certs.Run, time.Second),
 		{"cluster", func(context.Context) error { return a.gossip.bind() }, a.gossip.stop, 6 * time.Second},
+		a.background("detector", a.detector.Run, time.Second),
 		a.background("limiter", a.runLimits, 3*time.Second), // before gossip stops, by which it gives back
 		{"admin", a.startAdmin, a.stopAdmin, 2 * time.Second},
 		a.background("predecessor", func(ctx context.Context) error { return line.attend(ctx, a.limits.Answer, log) }, time.Second),

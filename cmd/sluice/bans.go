@@ -4,9 +4,20 @@ import (
 	"log/slog"
 
 	"sluice/cluster/facts"
+	"sluice/proxy"
 	"sluice/telemetry"
 	"sluice/waf/bans"
+	"sluice/waf/detector"
+	"sluice/waf/event"
 )
+
+// newGuard builds what finds attackers and what keeps them out.
+func (a *app) newGuard() {
+	a.events = event.New(a.logs.security, a.logs.redactor)
+	a.bans = newBook(a.facts, a.log)
+	a.bans.Follow(proxy.Followed(a.events))
+	a.detector = detector.New(detector.Options{Bans: a.bans, Report: proxy.Found(a.events), Log: a.log})
+}
 
 // newBook connects the bans with the node's facts: what one node bans is a fact
 // that gossip takes to all, and that survives restarts.

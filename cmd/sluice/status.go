@@ -22,6 +22,8 @@ func (a *app) collect() {
 	a.metrics.Collect(a.gossip.collect)
 	a.metrics.Collect(a.collectLimits)
 	a.metrics.Collect(func(emit telemetry.Emit) { collectBans(a.bans, emit) })
+	a.metrics.Collect(a.detector.Collect)
+	a.metrics.Collect(a.events.Collect)
 }
 
 func (a *app) collectConfig(emit telemetry.Emit) {

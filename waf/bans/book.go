@@ -91,7 +91,7 @@ func (b *Book) Apply(facts []Fact) {
 			}
 			if e = next[l].find(t); e != nil {
 				next[l] = next[l].minus(t)
-				if next[Banned].find(t) == nil && next[Detected].find(t) == nil && next[Allowed].find(t) == nil {
+				if next[Banned].find(t) == nil && next[Detected].find(t) == nil && next[Allowed].find(t) == nil && next[Struck].find(t) == nil {
 					delete(b.hits, t)
 				}
 				changes = append(changes, change{e, true})

@@ -62,21 +62,22 @@ const (
 	Banned   List = iota // by an operator
 	Detected             // by the detector
 	Allowed              // by an operator
+	Struck               // what the detector has banned of late; shuts out nobody
 	numLists
 	filed // by the configuration; not in the book
 )
 
 // FactKind is the kind of the list's facts in the store.
-func (l List) FactKind() string { return [...]string{"ban", "ban-auto", "allow"}[l] }
+func (l List) FactKind() string { return [...]string{"ban", "ban-auto", "allow", "strike"}[l] }
 
 // Source says who is the author of the list's entries.
 func (l List) Source() string {
-	return [...]string{Banned: "operator", Detected: "detector", Allowed: "operator", numLists: "", filed: "file"}[l]
+	return [...]string{Banned: "operator", Detected: "detector", Allowed: "operator", Struck: "detector", numLists: "", filed: "file"}[l]
 }
 
 // FactKinds returns the kinds of all lists, to be watched.
 func FactKinds() []string {
-	return []string{Banned.FactKind(), Detected.FactKind(), Allowed.FactKind()}
+	return []string{Banned.FactKind(), Detected.FactKind(), Allowed.FactKind(), Struck.FactKind()}
 }
 
 // Entry is one ban or allowance. It is immutable.
