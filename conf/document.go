@@ -307,7 +307,7 @@ type WAF struct {
 	IP       IPLists        `yaml:"ip" doc:"Address lists."`
 	Bans     []Ban          `yaml:"bans" doc:"Who or what is shut out for a time, besides those that operators and the detector ban while the gateway runs."`
 	Detector Detector       `yaml:"detector" doc:"Finds who behaves like an attacker, and bans them for a time."`
-	Geo      *Geo           `yaml:"geo" doc:"Country filter." soon:"countries are not looked up"`
+	Geo      *Geo           `yaml:"geo" doc:"Where addresses are, and which places are refused."`
 }
 
 // WAFExclusion takes one rule off one argument of one route.
@@ -360,10 +360,13 @@ type IPLists struct {
 	Allow []Prefix `yaml:"allow" doc:"Networks that are never refused by deny."`
 }
 
-// Geo filters by country.
+// Geo filters by country and autonomous system.
 type Geo struct {
-	Database string   `yaml:"database" need:"true" doc:"MMDB file."`
+	Database string   `yaml:"database" need:"true" doc:"MMDB file with countries, as GeoLite2 Country, DB-IP or IPinfo; read again when it is replaced. It is held in memory."`
+	ASN      string   `yaml:"asn" doc:"MMDB file with autonomous systems. Absent: that of database, if it has them."`
 	Deny     []string `yaml:"deny" doc:"ISO 3166 country codes to refuse."`
+	Allow    []string `yaml:"allow" doc:"If given, these countries alone are served. An address whose country is not known, as a private one, is then refused unless waf.ip.allow has it."`
+	DenyASN  []int    `yaml:"deny_asn" doc:"Numbers of autonomous systems to refuse."`
 }
 
 // Logs are the log streams.

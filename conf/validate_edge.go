@@ -1,6 +1,7 @@
 package conf
 
 import (
+	"math"
 	"regexp"
 	"slices"
 	"time"
@@ -34,14 +35,23 @@ func (v *validator) waf() {
 		}
 	}
 	if w.Geo != nil {
-		for i, code := range w.Geo.Deny {
-			at := indexPath("waf.geo.deny", i)
-			if code != "" && !countryCode.MatchString(code) {
-				v.errorf(at, "write two capital letters, such as KP", "%s is no ISO 3166 country code", v.quote(at, code))
+		v.countries("waf.geo.deny", w.Geo.Deny)
+		v.countries("waf.geo.allow", w.Geo.Allow)
+		for i, n := range w.Geo.DenyASN {
+			if at := indexPath("waf.geo.deny_asn", i); !v.broken(at) && (n < 1 || int64(n) > math.MaxUint32) {
+				v.errorf(at, "write it as 64496", "%d is no number of an autonomous system", n)
 			}
 		}
-		v.unique("waf.geo.deny", w.Geo.Deny, same)
 	}
+}
+
+func (v *validator) countries(path string, codes []string) {
+	for i, code := range codes {
+		if at := indexPath(path, i); code != "" && !countryCode.MatchString(code) {
+			v.errorf(at, "write two capital letters, such as KP", "%s is no ISO 3166 country code", v.quote(at, code))
+		}
+	}
+	v.unique(path, codes, same)
 }
 
 var (

@@ -50,6 +50,7 @@ func (g *Gateway) Compile(doc *conf.Document) (*Revision, conf.Problems) {
 	}
 	c.out.drop = upstream.NewNameSet(append(slices.Clone(stripped), c.out.tenantHeader)...)
 	c.compileBans()
+	c.compilePlaces()
 	c.listeners()
 	c.auth()
 	c.limits()

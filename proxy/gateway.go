@@ -21,6 +21,7 @@ import (
 	"sluice/waf/bans"
 	"sluice/waf/detector"
 	"sluice/waf/event"
+	"sluice/waf/geo"
 )
 
 // Deps are the engines that the gateway drives. They outlive configurations.
@@ -34,6 +35,7 @@ type Deps struct {
 	Payloads  *payload.Recorder
 	Health    *telemetry.Health
 	Bans      *bans.Book         // nil: those of the configuration alone
+	Places    *geo.Files         // nil: waf.geo is refused
 	Detector  *detector.Detector // nil: nobody watches
 	Events    *event.Log         // nil: nobody reads of attacks
 	Log       *slog.Logger
@@ -70,9 +72,7 @@ func (g *Gateway) Apply(r *Revision) {
 	}
 	g.deps.Keys.Use(r.world.verifier.KeySets()...)
 	g.live.Store(r.world)
-	if g.deps.Detector != nil {
-		g.deps.Detector.Use(r.world.suspicious)
-	}
+	g.useGuard(r.world)
 	g.deps.Upstreams.Use(groups)
 }
 

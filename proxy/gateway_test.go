@@ -22,6 +22,9 @@ import (
 	"sluice/telemetry"
 	"sluice/telemetry/payload"
 	"sluice/telemetry/redact"
+	"sluice/waf/detector"
+	"sluice/waf/event"
+	"sluice/waf/geo"
 )
 
 // rig is a gateway with its engines, an issuer and an upstream, in this process
@@ -34,7 +37,8 @@ type rig struct {
 	server   struct{ URL string }
 	logFile  string
 	payloads payloadLines
-	text     string // the configuration that it began with
+	events   textLines // of security
+	text     string    // the configuration that it began with
 	stopLog  func()
 }
 
@@ -89,8 +93,9 @@ func newRigBefore(t testing.TB, up *httptest.Server, sections string, listener .
 		Limiter: limiter.New(limiter.Options{}), Keys: keys, Upstreams: upstreams,
 		Metrics: telemetry.NewMetrics(telemetry.MetricsOptions{}), AccessLog: access, Health: new(telemetry.Health),
 		Payloads: payload.New(payload.Options{Writer: &g.payloads, Redact: redact.Default()}),
-		Bans:     newBook(),
+		Bans:     newBook(), Places: geo.NewFiles(nil), Events: event.New(&g.events, redact.Default()),
 	})
+	g.deps.Detector = detector.New(detector.Options{Bans: g.deps.Bans, Report: Found(g.deps.Events)})
 	trust := "never"
 	if len(listener) > 0 {
 		trust = "trusted_proxies"

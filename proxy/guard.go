@@ -8,6 +8,7 @@ import (
 	"sluice/conf"
 	"sluice/waf/bans"
 	"sluice/waf/detector"
+	"sluice/waf/geo"
 )
 
 // guard is what the bans say of one request. It lives in the exchange.
@@ -25,7 +26,7 @@ const (
 )
 
 // listed stands for what the configuration refuses without a ban.
-var listed = bans.FromFile(bans.Target{}, bans.Block, "the address is on a denylist", time.Date(9999, 1, 1, 0, 0, 0, 0, time.UTC))
+var listed = bans.FromFile(bans.Target{}, bans.Block, "the address is on a denylist", forever)
 
 // checkBans refuses who is shut out, by the address and by what the request
 // says of itself. An allowlist wins over all of it.
@@ -43,8 +44,13 @@ func (g *Gateway) checkBans(e *exchange) *refusal {
 	ban := listed
 	if !w.addresses.Denied(client) {
 		c := bans.Caller{Address: client, Path: e.path, Agent: e.record.UserAgent}
+		if w.places != nil && (w.places.filters || v.NeedsPlace()) {
+			c.Country, c.ASN = w.places.country.Country(client), w.places.asn.ASN(client)
+		}
 		if ban = v.Early(&c, e.start); ban == nil {
-			return nil
+			if ban = w.places.refuses(&c); ban == nil {
+				return nil
+			}
 		}
 	}
 	if v.AllowsIdentities() && e.carriesCredential() {
@@ -166,4 +172,18 @@ func keyHeaderOf(a conf.Auth) string {
 		return ""
 	}
 	return a.APIKeys.Header
+}
+
+// useGuard puts what a revision says of attackers in force.
+func (g *Gateway) useGuard(w *snapshot) {
+	if g.deps.Detector != nil {
+		g.deps.Detector.Use(w.suspicious)
+	}
+	if g.deps.Places != nil {
+		var inUse []*geo.Database
+		if w.places != nil {
+			inUse = append(inUse, w.places.country, w.places.asn)
+		}
+		g.deps.Places.Use(inUse...)
+	}
 }

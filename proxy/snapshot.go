@@ -25,6 +25,7 @@ type snapshot struct {
 	listeners  map[string]*listenerRules // by address
 	addresses  waf.Addresses
 	bans       *bans.Set // of the file
+	places     *places   // nil: no database
 	suspicious *detector.Settings
 	router     *router.Router
 	routes     []*route // in the router's order

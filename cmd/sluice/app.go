@@ -27,6 +27,7 @@ import (
 	"sluice/waf/bans"
 	"sluice/waf/detector"
 	"sluice/waf/event"
+	"sluice/waf/geo"
 )
 
 // app is the running gateway: every room, built once and introduced to the
@@ -44,6 +45,7 @@ type app struct {
 	bans      *bans.Book
 	detector  *detector.Detector
 	events    *event.Log
+	places    *geo.Files
 	keys      *auth.KeyStore
 	limits    *limiter.Limiter
 	upstreams *upstream.Registry
@@ -104,7 +106,7 @@ func newApp(doc *conf.Document, log *slog.Logger, level *slog.LevelVar, line *li
 	a.gateway = proxy.New(proxy.Deps{
 		Limiter: a.limits, Keys: a.keys, Upstreams: a.upstreams,
 		Metrics: a.metrics, AccessLog: a.logs.access, Payloads: a.logs.captures.recorder, Health: a.health,
-		Bans: a.bans, Detector: a.detector, Events: a.events, Log: log, LimitsRevision: (&limitsRevisions{facts: a.facts, log: log}).of,
+		Bans: a.bans, Places: a.places, Detector: a.detector, Events: a.events, Log: log, LimitsRevision: (&limitsRevisions{facts: a.facts, log: log}).of,
 	})
 	a.listeners = proxy.NewListeners(a.gateway, proxy.Sockets{Listen: a.sockets.listen, TLS: a.certs.config}, log)
 	a.reloader = &reloader{path: doc.File(), log: log, apply: a.apply, inForce: doc}
@@ -121,6 +123,7 @@ func newApp(doc *conf.Document, log *slog.Logger, level *slog.LevelVar, line *li
 		a.background("upstreams", a.upstreams.Run, time.Second),
 		a.background("certificates", a.certs.Run, time.Second),
 		{"cluster", func(context.Context) error { return a.gossip.bind() }, a.gossip.stop, 6 * time.Second},
+		a.background("places", a.places.Run, time.Second),
 		a.background("detector", a.detector.Run, time.Second),
 		a.background("limiter", a.runLimits, 3*time.Second), // before gossip stops, by which it gives back
 		{"admin", a.startAdmin, a.stopAdmin, 2 * time.Second},

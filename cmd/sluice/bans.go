@@ -9,10 +9,12 @@ import (
 	"sluice/waf/bans"
 	"sluice/waf/detector"
 	"sluice/waf/event"
+	"sluice/waf/geo"
 )
 
 // newGuard builds what finds attackers and what keeps them out.
 func (a *app) newGuard() {
+	a.places = geo.NewFiles(a.log)
 	a.events = event.New(a.logs.security, a.logs.redactor)
 	a.bans = newBook(a.facts, a.log)
 	a.bans.Follow(proxy.Followed(a.events))
