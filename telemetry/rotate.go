@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"sluice/telemetry/segment"
 )
 
 // logFile is a stream in a file, which several processes may append to:
@@ -151,11 +153,11 @@ func (l *logFile) rename(info os.FileInfo, now time.Time) error {
 		return nil
 	}
 	for {
-		to := segmentName(l.path, now)
+		to := segment.Name(l.path, now)
 		// In this order: the compressed file is there before the other goes.
 		taken, err := exists(to)
 		if err == nil && !taken {
-			taken, err = exists(to + compressedExt)
+			taken, err = exists(to + segment.Compressed)
 		}
 		if err != nil {
 			return err

@@ -9,46 +9,15 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 	"time"
 
-	"github.com/klauspost/compress/zstd"
 	"golang.org/x/sys/unix"
+
+	"sluice/telemetry/segment"
 )
 
 // sweepEvery is how often old files are looked for, beside after a rotation.
 const sweepEvery = time.Minute
-
-// segmentTime is the part of a rotated file's name that says when it was
-// rotated, in UTC; it sorts as text.
-const segmentTime = "20060102T150405.000"
-
-const compressedExt = ".zst"
-
-// segmentName returns the name that path is given when rotated at t.
-func segmentName(path string, t time.Time) string {
-	ext := filepath.Ext(path)
-	return strings.TrimSuffix(path, ext) + "-" + t.UTC().Format(segmentTime) + ext
-}
-
-// parseSegment reports when the file of that name was rotated, and whether it
-// is compressed. It knows only names that segmentName makes, so that nothing
-// else in the directory is ever touched.
-func parseSegment(path, name string) (t time.Time, compressed, ok bool) {
-	base := filepath.Base(path)
-	ext := filepath.Ext(base)
-	name, compressed = strings.CutSuffix(name, compressedExt)
-	name, ok = strings.CutPrefix(name, strings.TrimSuffix(base, ext)+"-")
-	if !ok {
-		return time.Time{}, false, false
-	}
-	name, ok = strings.CutSuffix(name, ext)
-	if !ok || len(name) != len(segmentTime) {
-		return time.Time{}, false, false
-	}
-	t, err := time.Parse(segmentTime, name)
-	return t, compressed, err == nil
-}
 
 func (l *logFile) sweep(ctx context.Context) {
 	tick := time.NewTicker(sweepEvery)
@@ -66,11 +35,11 @@ func (l *logFile) sweep(ctx context.Context) {
 	}
 }
 
-// segment is a rotated file.
-type segment struct {
+// rotated is a rotated file.
+type rotated struct {
 	path       string
-	rotated    time.Time
-	size       int64
+	at         time.Time // when it was rotated
+	size       int64     // with its index
 	compressed bool
 }
 
@@ -85,7 +54,7 @@ func (l *logFile) sweepOnce(ctx context.Context, now time.Time) error {
 	var errs []error
 	for i := range segments {
 		s := &segments[i]
-		if s.compressed || now.Sub(s.rotated) > l.keep {
+		if s.compressed || now.Sub(s.at) > l.keep {
 			continue
 		}
 		if err := compress(ctx, s); err != nil {
@@ -98,26 +67,37 @@ func (l *logFile) sweepOnce(ctx context.Context, now time.Time) error {
 	}
 	for _, s := range slices.Backward(segments) { // newest first: they are kept
 		total += s.size
-		if now.Sub(s.rotated) <= l.keep && total <= l.maxSize {
+		if now.Sub(s.at) <= l.keep && total <= l.maxSize {
 			continue
 		}
-		if err := os.Remove(s.path); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			errs = append(errs, err)
+		// The index goes first: one without its file would stay for ever.
+		for _, path := range []string{s.path + segment.IndexExt, s.path} {
+			if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+				errs = append(errs, err)
+			}
 		}
 	}
 	return errors.Join(errs...)
 }
 
+func sizeOf(path string) int64 {
+	info, err := os.Stat(path)
+	if err != nil {
+		return 0
+	}
+	return info.Size()
+}
+
 // segments lists the rotated files, oldest first.
-func (l *logFile) segments() ([]segment, error) {
+func (l *logFile) segments() ([]rotated, error) {
 	dir := filepath.Dir(l.path)
 	entries, err := os.ReadDir(dir)
 	if err != nil {
 		return nil, err
 	}
-	var found []segment
+	var found []rotated
 	for _, e := range entries {
-		t, compressed, ok := parseSegment(l.path, e.Name())
+		t, compressed, ok := segment.ParseName(l.path, e.Name())
 		if !ok || !e.Type().IsRegular() {
 			continue
 		}
@@ -125,15 +105,15 @@ func (l *logFile) segments() ([]segment, error) {
 		if err != nil {
 			continue // gone meanwhile
 		}
-		found = append(found, segment{filepath.Join(dir, e.Name()), t, info.Size(), compressed})
+		found = append(found, rotated{filepath.Join(dir, e.Name()), t, info.Size() + sizeOf(filepath.Join(dir, e.Name()+segment.IndexExt)), compressed})
 	}
-	slices.SortFunc(found, func(a, b segment) int { return a.rotated.Compare(b.rotated) })
+	slices.SortFunc(found, func(a, b rotated) int { return a.at.Compare(b.at) })
 	return found, nil
 }
 
 // compress replaces the segment by a compressed one and updates s. It leaves
 // it alone while a writer still has it open, or another process compresses it.
-func compress(ctx context.Context, s *segment) (err error) {
+func compress(ctx context.Context, s *rotated) (err error) {
 	src, err := os.Open(s.path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
@@ -150,7 +130,7 @@ func compress(ctx context.Context, s *segment) (err error) {
 		return err // compressed by another process before the lock was ours
 	}
 
-	to := s.path + compressedExt
+	to := s.path + segment.Compressed
 	part := to + ".part" // of who holds the lock; one left by a crash is overwritten
 	dst, err := os.OpenFile(part, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o640)
 	if err != nil {
@@ -160,32 +140,32 @@ func compress(ctx context.Context, s *segment) (err error) {
 		if err != nil {
 			_ = dst.Close()
 			_ = os.Remove(part)
+			_ = os.Remove(part + segment.IndexExt)
 		}
 	}()
-	// One goroutine and the fastest level: access logs shrink to a tenth even
-	// so, and requests need the processor more.
-	z, err := zstd.NewWriter(dst, zstd.WithEncoderConcurrency(1), zstd.WithEncoderLevel(zstd.SpeedFastest))
+	index, err := segment.Write(dst, untilDone{ctx, src})
 	if err != nil {
-		return err
-	}
-	if _, err = io.Copy(z, untilDone{ctx, src}); err != nil {
-		_ = z.Close()
 		return fmt.Errorf("compress %s: %w", s.path, err)
 	}
-	if err = errors.Join(z.Close(), dst.Sync()); err != nil {
+	if err = dst.Sync(); err != nil {
 		return fmt.Errorf("compress %s: %w", s.path, err)
 	}
 	info, err := dst.Stat()
 	if err != nil {
 		return err
 	}
-	if err = errors.Join(dst.Close(), os.Rename(part, to)); err != nil {
+	// The index before its file, so that it is there when the file is found. Without
+	// one, a search only takes longer.
+	if err = os.WriteFile(part+segment.IndexExt, index, 0o640); err != nil {
+		return err
+	}
+	if err = errors.Join(os.Rename(part+segment.IndexExt, to+segment.IndexExt), dst.Close(), os.Rename(part, to)); err != nil {
 		return err
 	}
 	if err := os.Remove(s.path); err != nil {
 		return err // the next sweep compresses it again
 	}
-	s.path, s.size, s.compressed = to, info.Size(), true
+	s.path, s.size, s.compressed = to, info.Size()+int64(len(index)), true
 	return nil
 }
 
