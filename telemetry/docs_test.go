@@ -112,10 +112,12 @@ var labelValue = regexp.MustCompile(`(\w+)="[^"]*"`)
 
 // TestEveryLogFieldIsDocumented reads the fields off a full line.
 func TestEveryLogFieldIsDocumented(t *testing.T) {
-	doc, err := os.ReadFile("../docs/logs.md")
+	page, err := os.ReadFile("../docs/logs.md")
 	if err != nil {
 		t.Fatal(err)
 	}
+	_, doc, _ := strings.Cut(string(page), "\n## Fields\n")
+	doc, _, _ = strings.Cut(doc, "\n## ")
 	r := fullRecord()
 	for v, i := reflect.ValueOf(*r), 0; i < v.NumField(); i++ {
 		if name := v.Type().Field(i).Name; v.Field(i).IsZero() && name != "BytesIn" {
@@ -129,11 +131,11 @@ func TestEveryLogFieldIsDocumented(t *testing.T) {
 			continue // a value
 		}
 		fields[part] = true
-		if !strings.Contains(string(doc), "\n| `"+part+"` |") {
+		if !strings.Contains(doc, "\n| `"+part+"` |") {
 			t.Errorf("docs/logs.md has no row for %s", part)
 		}
 	}
-	if rows := strings.Count(string(doc), "\n| `"); rows != len(fields) {
+	if rows := strings.Count(doc, "\n| `"); rows != len(fields) {
 		t.Errorf("docs/logs.md has %d rows, a line has %d fields", rows, len(fields))
 	}
 }

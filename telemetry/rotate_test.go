@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"github.com/klauspost/compress/zstd"
+
+	"sluice/telemetry/segment"
 )
 
 func openTestFile(t *testing.T, path string) *logFile {
@@ -41,7 +43,7 @@ func readAll(t *testing.T, path string) string {
 	}
 	defer f.Close()
 	var r io.Reader = f
-	if strings.HasSuffix(path, compressedExt) {
+	if strings.HasSuffix(path, segment.Compressed) {
 		z, err := zstd.NewReader(f)
 		if err != nil {
 			t.Fatal(err)
@@ -56,16 +58,25 @@ func readAll(t *testing.T, path string) string {
 	return string(b)
 }
 
-// files returns the names in the directory of path but path's own.
+// files returns the names in the directory of path but path's own and those of
+// indexes, none of which may be left alone.
 func files(t *testing.T, path string) (names []string) {
 	t.Helper()
 	entries, err := os.ReadDir(filepath.Dir(path))
 	if err != nil {
 		t.Fatal(err)
 	}
+	var indexed []string
 	for _, e := range entries {
-		if e.Name() != filepath.Base(path) {
+		if of, ok := strings.CutSuffix(e.Name(), segment.IndexExt); ok {
+			indexed = append(indexed, of)
+		} else if e.Name() != filepath.Base(path) {
 			names = append(names, e.Name())
+		}
+	}
+	for _, of := range indexed {
+		if !slices.Contains(names, of) {
+			t.Errorf("the index of %s is left alone", of)
 		}
 	}
 	return names
@@ -90,6 +101,9 @@ func TestAFullFileIsRenamedAndCompressed(t *testing.T) {
 	rotated := filepath.Join(filepath.Dir(path), names[0])
 	if got := readAll(t, rotated); got != "one\ntwo\n" {
 		t.Errorf("compressed: %q", got)
+	}
+	if _, err := os.Stat(rotated + segment.IndexExt); err != nil {
+		t.Error(err)
 	}
 	if info, err := os.Stat(rotated); err != nil || info.Mode().Perm()&0o007 != 0 {
 		t.Errorf("everyone may read the log: %v %v", info.Mode(), err)
@@ -191,7 +205,7 @@ func TestAFileThatAnotherWriterHasOpenIsNotCompressed(t *testing.T) {
 		}
 		return files(t, path)
 	}
-	if names := sweep(); len(names) != 1 || strings.HasSuffix(names[0], compressedExt) {
+	if names := sweep(); len(names) != 1 || strings.HasSuffix(names[0], segment.Compressed) {
 		t.Fatalf("compressed under the second writer: %q", names)
 	}
 	mustWrite(t, second, "more\n") // notices the move
@@ -199,7 +213,7 @@ func TestAFileThatAnotherWriterHasOpenIsNotCompressed(t *testing.T) {
 		t.Errorf("current file: %q", got)
 	}
 	names := sweep()
-	if len(names) != 1 || !strings.HasSuffix(names[0], compressedExt) {
+	if len(names) != 1 || !strings.HasSuffix(names[0], segment.Compressed) {
 		t.Fatalf("not compressed: %q", names)
 	}
 	if got := readAll(t, filepath.Join(filepath.Dir(path), names[0])); got != "by the second\n" {
@@ -214,8 +228,11 @@ func TestOldAndTooManyFilesAreRemoved(t *testing.T) {
 	l.keep, l.maxSize = 24*time.Hour, 2500
 	now := time.Now()
 	make := func(age time.Duration) string {
-		name := segmentName(path, now.Add(-age)) + compressedExt
+		name := segment.Name(path, now.Add(-age)) + segment.Compressed
 		if err := os.WriteFile(name, bytes.Repeat([]byte{'x'}, 1000), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(name+segment.IndexExt, nil, 0o600); err != nil {
 			t.Fatal(err)
 		}
 		return filepath.Base(name)

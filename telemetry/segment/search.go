@@ -82,7 +82,8 @@ func (s *search) run(path string) error {
 	var current os.FileInfo
 	for _, f := range files {
 		if !f.rotated.IsZero() && f.rotated.UnixMilli()+1000 < s.since {
-			break // what was written before has an earlier time
+			s.seeking = false // the page was of a time that is not asked for any more
+			break             // what was written before has an earlier time
 		}
 		o, err := f.open()
 		if err != nil {
