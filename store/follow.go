@@ -7,13 +7,19 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
+	"slices"
+	"sync"
 	"time"
+
+	"github.com/jackc/pgx/v5"
 )
 
-// pollEvery is how often the database is asked whether something has changed:
-// what is written on another node is seen within it.
-const pollEvery = 250 * time.Millisecond
+// pollEvery is how often the database is asked whether something has changed.
+// What is written in this process wakes Follow at once, and so does PostgreSQL
+// what is written on another node; the poll bounds the time when that is lost.
+const pollEvery = 500 * time.Millisecond
 
 // snapshotEvery is how often the snapshot is written at most.
 const snapshotEvery = time.Second
@@ -29,43 +35,93 @@ type saved struct {
 // at a time. While the database cannot be reached f first gets the objects of
 // the last snapshot; when it can, all of them again.
 func (s *Store) Follow(ctx context.Context, f func(objects []Object, all bool)) error {
+	var helpers sync.WaitGroup
+	defer helpers.Wait()
+	if s.postgres {
+		helpers.Go(func() { s.listen(ctx) })
+	}
 	tick := time.NewTicker(pollEvery)
 	defer tick.Stop()
-	known := map[[2]string]Object{}
-	revision, first, written, dirty := int64(0), true, time.Time{}, false
-	for {
-		fresh, err := s.since(ctx, revision)
+	var keep keeper
+	for first := true; ; first = false {
+		fresh, all, n, err := s.since(ctx, keep.n)
 		switch {
 		case err != nil && first && ctx.Err() == nil:
 			f(s.load(), true)
-		case err == nil && (revision == 0 || len(fresh) > 0):
-			f(fresh, revision == 0)
-			for _, o := range fresh {
-				revision = max(revision, o.Revision)
-				if key := [2]string{o.Kind, o.ID}; o.Body == nil {
-					delete(known, key)
-				} else {
-					known[key] = o
-				}
-			}
-			dirty = len(fresh) > 0
-			revision = max(revision, 1)
+		case err == nil && (all || len(fresh) > 0):
+			f(fresh, all)
+			keep.take(fresh, all)
 		}
-		first = false
+		if err == nil {
+			keep.n = n
+		}
 		ended := ctx.Err() != nil
-		if dirty && (ended || time.Since(written) >= snapshotEvery) {
-			written, dirty = time.Now(), false
-			if err := s.save(revision, known); err != nil {
+		if keep.dirty && (ended || time.Since(keep.written) >= snapshotEvery) {
+			keep.written, keep.dirty = time.Now(), false
+			if err := s.save(&keep); err != nil {
 				s.log.Warn("policies not kept for a start without the database", "error", err.Error())
 			}
 		}
+		if ended {
+			return nil
+		}
 		select {
 		case <-ctx.Done():
-			if ended || !dirty {
-				return nil
-			}
 		case <-tick.C:
 		case <-s.poke:
+		}
+	}
+}
+
+// keeper is what Follow knows.
+type keeper struct {
+	n       int64 // read up to this number; 0: nothing yet
+	objects map[[2]string]Object
+	written time.Time
+	dirty   bool
+}
+
+func (k *keeper) take(fresh []Object, all bool) {
+	if all {
+		k.objects = make(map[[2]string]Object, len(fresh))
+	}
+	for _, o := range fresh {
+		if key := [2]string{o.Kind, o.ID}; o.Body == nil {
+			delete(k.objects, key)
+		} else {
+			k.objects[key] = o
+		}
+	}
+	k.dirty = true
+}
+
+// channel is what changes are announced on.
+const channel = "sluice_changes"
+
+// listen wakes Follow when a node announces a change, until ctx ends.
+func (s *Store) listen(ctx context.Context) {
+	for ctx.Err() == nil {
+		s.heard(ctx) //nolint:errcheck // the poll tells of a database that is down
+		select {
+		case <-ctx.Done():
+		case <-time.After(pollEvery):
+		}
+	}
+}
+
+func (s *Store) heard(ctx context.Context) error {
+	conn, err := pgx.Connect(ctx, s.url)
+	if err != nil {
+		return err
+	}
+	defer conn.Close(context.WithoutCancel(ctx)) //nolint:errcheck // it is over
+	if _, err := conn.Exec(ctx, "LISTEN "+channel); err != nil {
+		return err
+	}
+	for {
+		s.wake() // also at first: what was announced before is not heard
+		if _, err := conn.WaitForNotification(ctx); err != nil {
+			return err
 		}
 	}
 }
@@ -77,45 +133,41 @@ func (s *Store) wake() {
 	}
 }
 
-// since returns what has changed after a revision, in order.
-func (s *Store) since(ctx context.Context, revision int64) (list []Object, err error) {
-	if ctx.Err() != nil {
-		return nil, ctx.Err()
+// since returns what has changed after number n, in order, and the number up to
+// which that is all. A database whose numbers have gone back is another one, such
+// as a restored backup: all of it is returned.
+func (s *Store) since(ctx context.Context, n int64) (list []Object, all bool, now int64, err error) {
+	// The number first: whatever has it or a lower one is visible from here on.
+	err = s.query(ctx, func(rows *sql.Rows) error { return rows.Scan(&now) }, func() {}, "SELECT n FROM sequence")
+	if err != nil {
+		return nil, false, 0, err
 	}
-	ctx, cancel := context.WithTimeout(ctx, callTimeout)
-	defer cancel()
-	err = s.down(func() error {
-		if err := s.migrate(ctx); err != nil {
+	if now == n {
+		return nil, false, n, nil
+	}
+	if all = n == 0 || now < n; all {
+		n = 0
+	}
+	err = s.query(ctx, func(rows *sql.Rows) error {
+		var o Object
+		var body sql.NullString
+		if err := rows.Scan(&o.Kind, &o.ID, &o.Revision, &body, &o.UpdatedMS, &o.UpdatedBy); err != nil {
 			return err
 		}
-		rows, err := s.db.QueryContext(ctx, "SELECT kind, id, revision, body, updated_ms, updated_by FROM objects WHERE revision > $1 ORDER BY revision", revision)
-		if err != nil {
-			return err
-		}
-		defer rows.Close()
-		for rows.Next() {
-			var o Object
-			var body sql.NullString
-			if err := rows.Scan(&o.Kind, &o.ID, &o.Revision, &body, &o.UpdatedMS, &o.UpdatedBy); err != nil {
-				return err
-			}
-			o.Body = raw(body)
+		if o.Body = raw(body); o.Body != nil || !all {
 			list = append(list, o)
 		}
-		return rows.Err()
-	}())
-	return list, err
+		return nil
+	}, func() { list = nil }, "SELECT kind, id, revision, body, updated_ms, updated_by FROM objects WHERE revision > $1 ORDER BY revision", n)
+	return list, all, now, err
 }
 
 // save writes the snapshot, whole or not at all.
-func (s *Store) save(revision int64, known map[[2]string]Object) error {
+func (s *Store) save(k *keeper) error {
 	if s.snapshot == "" {
 		return nil
 	}
-	out := saved{Revision: revision, Objects: make([]Object, 0, len(known))}
-	for _, o := range known {
-		out.Objects = append(out.Objects, o)
-	}
+	out := saved{Revision: k.n, Objects: slices.Collect(maps.Values(k.objects))}
 	body, err := json.Marshal(out)
 	if err != nil {
 		return err

@@ -5,6 +5,8 @@ import (
 	"database/sql"
 	"encoding/json"
 	"errors"
+	"fmt"
+	"strings"
 	"time"
 )
 
@@ -57,8 +59,6 @@ func (s *Store) Delete(ctx context.Context, by Entry, match int64, kind, id stri
 }
 
 func (s *Store) change(ctx context.Context, by Entry, match int64, kind, id string, body json.RawMessage) (Object, error) {
-	ctx, cancel := context.WithTimeout(ctx, callTimeout)
-	defer cancel()
 	var now Object
 	err := s.transact(ctx, func(tx *sql.Tx, n int64) error {
 		var err error
@@ -81,6 +81,11 @@ func (s *Store) change(ctx context.Context, by Entry, match int64, kind, id stri
 		if err != nil {
 			return err
 		}
+		if s.postgres {
+			if _, err := tx.ExecContext(ctx, "SELECT pg_notify($1, '')", channel); err != nil {
+				return err
+			}
+		}
 		return insert(ctx, tx, &by)
 	})
 	if err == nil {
@@ -91,8 +96,6 @@ func (s *Store) change(ctx context.Context, by Entry, match int64, kind, id stri
 
 // Record adds an entry of a call that changed no object to the audit.
 func (s *Store) Record(ctx context.Context, e Entry) error {
-	ctx, cancel := context.WithTimeout(ctx, callTimeout)
-	defer cancel()
 	return s.transact(ctx, func(tx *sql.Tx, n int64) error {
 		e.N = n
 		return insert(ctx, tx, &e)
@@ -101,8 +104,10 @@ func (s *Store) Record(ctx context.Context, e Entry) error {
 
 // transact calls f in a transaction with the next number. Taking the number is
 // what makes writers queue, so that they commit in the order of their numbers.
-func (s *Store) transact(ctx context.Context, f func(tx *sql.Tx, n int64) error) error {
-	return s.down(func() error {
+func (s *Store) transact(caller context.Context, f func(tx *sql.Tx, n int64) error) error {
+	ctx, cancel := context.WithTimeout(caller, callTimeout)
+	defer cancel()
+	return s.note(caller, again(ctx, func() error {
 		if err := s.migrate(ctx); err != nil {
 			return err
 		}
@@ -118,8 +123,34 @@ func (s *Store) transact(ctx context.Context, f func(tx *sql.Tx, n int64) error)
 		if err := f(tx, n); err != nil {
 			return err
 		}
-		return tx.Commit()
-	}())
+		if err := tx.Commit(); err != nil {
+			return fmt.Errorf("%w: %w", errUncertain, err)
+		}
+		return nil
+	}))
+}
+
+// query calls each for every row of a question.
+func (s *Store) query(caller context.Context, each func(*sql.Rows) error, begin func(), text string, args ...any) error {
+	ctx, cancel := context.WithTimeout(caller, callTimeout)
+	defer cancel()
+	return s.note(caller, again(ctx, func() error {
+		if err := s.migrate(ctx); err != nil {
+			return err
+		}
+		begin()
+		rows, err := s.db.QueryContext(ctx, text, args...)
+		if err != nil {
+			return err
+		}
+		defer rows.Close()
+		for rows.Next() {
+			if err := each(rows); err != nil {
+				return err
+			}
+		}
+		return rows.Err()
+	}))
 }
 
 func read(ctx context.Context, tx *sql.Tx, kind, id string) (Object, error) {
@@ -137,42 +168,40 @@ func read(ctx context.Context, tx *sql.Tx, kind, id string) (Object, error) {
 func insert(ctx context.Context, tx *sql.Tx, e *Entry) error {
 	_, err := tx.ExecContext(ctx, `INSERT INTO audit (n, time_ms, operator, role, method, address, request_id, action, kind, id, status, reason, before, after)
 		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)`,
-		e.N, e.Time.UnixMilli(), e.Operator, e.Role, e.Method, e.Address, e.RequestID, e.Action, e.Kind, e.ID, e.Status, e.Reason, text(e.Before), text(e.After))
+		e.N, e.Time.UnixMilli(), clean(e.Operator), e.Role, e.Method, e.Address, e.RequestID, e.Action, e.Kind, clean(e.ID), e.Status, clean(e.Reason), text(e.Before), text(e.After))
 	return err
 }
 
 // Audit returns up to limit entries, the newest first, that are older than
-// entry before (0: all). kind and id narrow them down unless they are empty.
-func (s *Store) Audit(ctx context.Context, before int64, limit int, kind, id string) (list []Entry, err error) {
-	ctx, cancel := context.WithTimeout(ctx, callTimeout)
-	defer cancel()
-	err = s.down(func() error {
-		if err := s.migrate(ctx); err != nil {
+// entry before (0: all). Fields of f that are not empty narrow them down.
+func (s *Store) Audit(ctx context.Context, before int64, limit int, f Filter) (list []Entry, err error) {
+	err = s.query(ctx, func(rows *sql.Rows) error {
+		var e Entry
+		var ms int64
+		var was, is sql.NullString
+		if err := rows.Scan(&e.N, &ms, &e.Operator, &e.Role, &e.Method, &e.Address, &e.RequestID, &e.Action, &e.Kind, &e.ID, &e.Status, &e.Reason, &was, &is); err != nil {
 			return err
 		}
-		rows, err := s.db.QueryContext(ctx, `SELECT n, time_ms, operator, role, method, address, request_id, action, kind, id, status, reason, before, after
-			FROM audit WHERE ($1 = 0 OR n < $1) AND ($2 = '' OR kind = $2) AND ($3 = '' OR id = $3) ORDER BY n DESC LIMIT $4`, before, kind, id, limit)
-		if err != nil {
-			return err
-		}
-		defer rows.Close()
-		for rows.Next() {
-			var e Entry
-			var ms int64
-			var was, is sql.NullString
-			if err := rows.Scan(&e.N, &ms, &e.Operator, &e.Role, &e.Method, &e.Address, &e.RequestID, &e.Action, &e.Kind, &e.ID, &e.Status, &e.Reason, &was, &is); err != nil {
-				return err
-			}
-			e.Time, e.Before, e.After = time.UnixMilli(ms).UTC(), raw(was), raw(is)
-			list = append(list, e)
-		}
-		return rows.Err()
-	}())
+		e.Time, e.Before, e.After = time.UnixMilli(ms).UTC(), raw(was), raw(is)
+		list = append(list, e)
+		return nil
+	}, func() { list = nil }, `SELECT n, time_ms, operator, role, method, address, request_id, action, kind, id, status, reason, before, after
+		FROM audit WHERE ($1 = 0 OR n < $1) AND ($2 = '' OR kind = $2) AND ($3 = '' OR id = $3) AND ($4 = '' OR operator = $4) ORDER BY n DESC LIMIT $5`,
+		before, f.Kind, f.ID, f.Operator, limit)
 	return list, err
 }
 
+// Filter narrows the audit down.
+type Filter struct{ Kind, ID, Operator string }
+
 func text(body json.RawMessage) sql.NullString {
 	return sql.NullString{String: string(body), Valid: body != nil}
+}
+
+// clean makes a text one that every engine takes: PostgreSQL refuses NUL and what
+// is not UTF-8.
+func clean(s string) string {
+	return strings.ReplaceAll(strings.ToValidUTF8(s, "\uFFFD"), "\x00", "\uFFFD")
 }
 
 func raw(s sql.NullString) json.RawMessage {

@@ -34,9 +34,10 @@ type Store struct {
 	db       *sql.DB
 	postgres bool
 	log      *slog.Logger
+	url      string        // of PostgreSQL, for listening
 	snapshot string        // file; "": none
 	poke     chan struct{} // one place: something was written here
-	up       atomic.Bool
+	up, said atomic.Bool
 	migrated atomic.Bool
 }
 
@@ -49,6 +50,9 @@ type Options struct {
 	Snapshot string
 	Log      *slog.Logger
 }
+
+// maxConns bounds the pool: people's changes and one poll need no more.
+const maxConns = 4
 
 // callTimeout bounds one call of the database.
 const callTimeout = 5 * time.Second
@@ -73,7 +77,7 @@ func Open(o Options) (*Store, error) {
 		}
 		s.db, err = sql.Open("sqlite", "file:"+(&url.URL{Path: rest}).EscapedPath()+"?"+query.Encode())
 	case "postgres", "postgresql":
-		s.postgres = true
+		s.postgres, s.url = true, o.URL
 		s.db, err = sql.Open("pgx", o.URL)
 	default:
 		return nil, fmt.Errorf("store: %q is neither sqlite://FILE nor postgres://…", scheme)
@@ -81,7 +85,7 @@ func Open(o Options) (*Store, error) {
 	if err != nil {
 		return nil, fmt.Errorf("store: the URL is not understood") // the cause would name the password
 	}
-	s.db.SetMaxOpenConns(4)
+	s.db.SetMaxOpenConns(maxConns)
 	s.db.SetConnMaxIdleTime(5 * time.Minute)
 	return s, nil
 }
@@ -152,15 +156,38 @@ func (s *Store) migrate(ctx context.Context) error {
 	return nil
 }
 
-// down notes whether the database could be reached, and makes ErrDown of what
-// is not the caller's fault.
-func (s *Store) down(err error) error {
-	if err == nil || errors.Is(err, ErrChanged) || errors.Is(err, ErrAbsent) {
-		s.up.Store(true)
+// note notes whether the database could be reached, and makes ErrDown of what
+// is not the caller's fault. A caller who has gone says nothing of the database.
+func (s *Store) note(caller context.Context, err error) error {
+	switch {
+	case err == nil, errors.Is(err, ErrChanged), errors.Is(err, ErrAbsent):
+		if !s.up.Swap(true) {
+			s.log.Info("the database answers", "engine", s.Engine())
+		}
 		return err
+	case caller.Err() != nil:
+		return caller.Err()
 	}
-	if s.up.Swap(false) {
+	if s.up.Swap(false) || !s.said.Swap(true) {
 		s.log.Warn("the database does not answer; policies in force stay, changes are refused", "error", err.Error())
 	}
 	return fmt.Errorf("%w: %w", ErrDown, err)
 }
+
+// tries is how often work that has left no trace is begun again: each connection
+// of the pool may have died with the database's last process.
+const tries = maxConns + 1
+
+// again calls f until it succeeds, has an answer, or has been tried often. f
+// leaves no trace when it fails.
+func again(ctx context.Context, f func() error) (err error) {
+	for range tries {
+		if err = f(); err == nil || errors.Is(err, ErrChanged) || errors.Is(err, ErrAbsent) || errors.Is(err, errUncertain) || ctx.Err() != nil {
+			return err
+		}
+	}
+	return err
+}
+
+// errUncertain marks the failure of a commit, which may have happened.
+var errUncertain = errors.New("the commit was not confirmed")

@@ -91,17 +91,17 @@ func TestTheAuditHasWhatWasBeforeAndAfter(t *testing.T) {
 		if err := s.Record(ctx, by); err != nil {
 			t.Fatal(err)
 		}
-		all, err := s.Audit(ctx, 0, 100, "", "")
+		all, err := s.Audit(ctx, 0, 100, Filter{})
 		if err != nil || len(all) != 4 || all[0].Kind != "" || all[3].Before != nil {
 			t.Fatalf("%+v %v", all, err)
 		}
-		of, err := s.Audit(ctx, 0, 1, KindTenant, "acme")
+		of, err := s.Audit(ctx, 0, 1, Filter{Kind: KindTenant, ID: "acme"})
 		want := by
 		want.N, want.Kind, want.ID, want.Before, want.After, want.Time = of[0].N, KindTenant, "acme", json.RawMessage(`{"a":1}`), json.RawMessage(`{"a":2}`), by.Time.UTC()
 		if err != nil || len(of) != 1 || fmt.Sprintf("%+v", of[0]) != fmt.Sprintf("%+v", want) {
 			t.Errorf("got  %+v %v\nwant %+v", of, err, want)
 		}
-		if older, err := s.Audit(ctx, of[0].N, 100, KindTenant, "acme"); err != nil || len(older) != 1 {
+		if older, err := s.Audit(ctx, of[0].N, 100, Filter{Kind: KindTenant, ID: "acme"}); err != nil || len(older) != 1 {
 			t.Errorf("the page behind: %+v %v", older, err)
 		}
 	})

@@ -1,5 +1,5 @@
 CREATE TABLE sequence (n BIGINT NOT NULL);
-INSERT INTO sequence (n) VALUES (0);
+INSERT INTO sequence (n) VALUES (1);
 CREATE TABLE objects (
 	kind       TEXT   NOT NULL,
 	id         TEXT   NOT NULL,
