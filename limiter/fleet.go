@@ -37,6 +37,7 @@ type fleet struct {
 	asks []*entry
 	wake chan struct{}
 	left atomic.Bool // the successor process has taken over
+	deaf atomic.Bool // it is taking over: see settle
 
 	garbled, dropped atomic.Uint64 // messages
 
@@ -297,7 +298,9 @@ func (f *fleet) run(ctx context.Context) {
 		case ask := <-f.look:
 			ask(f.node)
 		case m := <-f.inbox:
-			f.node.Receive(f.now(), lease.Member(m.from), &m.m)
+			if !f.deaf.Load() {
+				f.node.Receive(f.now(), lease.Member(m.from), &m.m)
+			}
 		case p := <-in:
 			f.node.Done(f.now(), p.sentNS, p.calls, p.results, p.err)
 			f.report(p)
@@ -359,6 +362,9 @@ func (f *fleet) join() {
 
 // receive takes a message from the cluster's goroutine.
 func (f *fleet) receive(from uint64, payload []byte) {
+	if f.deaf.Load() {
+		return
+	}
 	m, err := lease.Parse(payload)
 	if err != nil {
 		f.garbled.Add(1)

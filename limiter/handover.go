@@ -35,6 +35,8 @@ type Handover struct {
 	chunks [][]byte      // what was taken out, until it is clear who has it
 	over   chan struct{} // closed by Forward and Resume
 
+	inheritance []byte // of the cluster's part
+
 	// ask is set before over is closed; nil: the limiter decides again.
 	ask func(question []byte) (answer []byte, err error)
 }
@@ -68,7 +70,7 @@ func (h *Handover) Export(send func(chunk []byte) error) error {
 	keys.closed.Store(true)
 	addresses.closed.Store(true)
 	if h.l.fleet != nil {
-		h.l.fleet.settle()
+		h.inheritance = h.l.fleet.settle()
 	}
 	x := exporter{h: h, now: h.l.clock()}
 	x.clockNS = monotonicNS() // after now: see Import
@@ -102,6 +104,18 @@ func (h *Handover) Export(send func(chunk []byte) error) error {
 
 const setsPerChunk = 4096
 
+// Inheritance is what the successor is to Inherit, known after Export; nil for
+// nothing.
+func (h *Handover) Inheritance() []byte { return h.inheritance }
+
+// Inherit takes what a predecessor left, before Run.
+func (l *Limiter) Inherit(inheritance []byte) error {
+	if l.fleet == nil || len(inheritance) == 0 {
+		return nil
+	}
+	return l.fleet.node.Inherit(inheritance)
+}
+
 // Forward ends the handover: the successor has the buckets. ask takes it a
 // question and brings its answer; it may be called from many goroutines and must
 // not keep the question. When it fails, the request is refused: this process has
@@ -120,6 +134,9 @@ func (h *Handover) Resume() error {
 	var errs []error
 	for _, chunk := range h.chunks {
 		errs = append(errs, h.l.Import(chunk))
+	}
+	if h.l.fleet != nil {
+		h.l.fleet.deaf.Store(false)
 	}
 	h.chunks = nil
 	h.l.keys.closed.Store(false)

@@ -15,22 +15,29 @@ const (
 )
 
 // settle gives back all that this node holds and returns when the authority knows,
-// or cannot be reached in time. Nothing may be spent meanwhile.
-func (f *fleet) settle() {
-	deadline := time.NewTimer(giveBackWithin)
-	defer deadline.Stop()
+// or cannot be reached in time. Nothing may be spent meanwhile. It returns what
+// the successor goes on with; from then on this node hears nobody.
+func (f *fleet) settle() (inheritance []byte) {
+	end := time.Now().Add(giveBackWithin)
 	settled := make(chan bool)
 	look := func(n *lease.Node) { n.Leave(f.now()); settled <- false } // said, not yet sent
 	for {
 		select {
 		case f.look <- look:
-		case <-deadline.C:
-			return
+		case <-time.After(4 * giveBackWithin): // nobody runs
+			return nil
 		}
 		if <-settled {
-			return
+			return inheritance
 		}
 		time.Sleep(giveBackLook)
-		look = func(n *lease.Node) { settled <- n.Settled() }
+		look = func(n *lease.Node) {
+			done := n.Settled() || time.Now().After(end)
+			if done {
+				f.deaf.Store(true)
+				inheritance = n.Inheritance()
+			}
+			settled <- done
+		}
 	}
 }

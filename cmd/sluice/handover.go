@@ -11,6 +11,8 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"sluice/telemetry"
 )
 
 // The handover socket joins a process with its successor from the start of the
@@ -222,8 +224,24 @@ func (a *app) parts() []part {
 		{name: "keys", early: true, give: whole(a.keys.Export), take: a.keys.Import},
 		{name: "upstreams", early: true, give: whole(a.upstreams.Export), take: a.upstreams.Import},
 		a.limitsPart(), // before gossip, by which rights are given back
+		a.inheritancePart(),
 		a.gossip.part(),
 		factsPart(a.facts), // after gossip, which adds to them
+	}
+}
+
+// inheritancePart is what the limiter knows of the cluster. Without it a successor
+// finds that out again, as after a restart.
+func (a *app) inheritancePart() part {
+	return part{
+		name: "limits of the cluster",
+		give: func(send func([]byte) error) error { return send(a.held.Inheritance()) },
+		take: func(inheritance []byte) error {
+			if err := a.limits.Inherit(inheritance); err != nil {
+				a.log.Warn("what the predecessor knew of the cluster is not used", telemetry.KeyError, err)
+			}
+			return nil
+		},
 	}
 }
 
