@@ -71,8 +71,8 @@
 // # What it does not do
 //
 // It does not know routes, limits or HTTP answers, looks nothing up in a
-// database, does not introspect opaque tokens, decrypts no JWE, and verifies no
-// API keys yet: those will give the same Identity, with [MethodKey].
+// database, does not introspect opaque tokens and decrypts no JWE. API keys are in
+// a [Keyring] that others fill; they give the same Identity, with [MethodKey].
 //
 // # Sources
 //

@@ -30,6 +30,9 @@ const (
 	ReasonWrongAudience   = "wrong_audience"   //
 	ReasonManyCredentials = "many_credentials" // more than one Authorization header
 	ReasonTenantMismatch  = "tenant_mismatch"  // the tenant header contradicts the credential
+	ReasonUnknownAPIKey   = "unknown_api_key"  // no such API key, or it was revoked or rotated
+	ReasonAddress         = "address"          // the API key is for other addresses
+	ReasonRoute           = "route"            // the API key is for other routes
 	ReasonMissingScope    = "missing_scope"    // a permission that the route requires
 	ReasonUnknown         = "unknown"          // what [Reason] says of other errors
 )

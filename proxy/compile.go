@@ -48,7 +48,15 @@ func (g *Gateway) Compile(doc *conf.Document) (*Revision, conf.Problems) {
 	if number := g.deps.LimitsRevision; number != nil {
 		c.limitsRevision = number(doc)
 	}
-	c.out.drop = upstream.NewNameSet(append(slices.Clone(stripped), c.out.tenantHeader)...)
+	c.out.limitsRevision = c.limitsRevision
+	if k := c.doc.Auth.APIKeys; k != nil {
+		c.out.keyHeader, c.out.keyPrefix = http.CanonicalHeaderKey(k.Header), k.Prefix
+	}
+	drop := append(slices.Clone(stripped), c.out.tenantHeader)
+	if c.out.keyHeader != "" {
+		drop = append(drop, c.out.keyHeader) // keys are between clients and us
+	}
+	c.out.drop = upstream.NewNameSet(drop...)
 	c.compileBans()
 	c.compilePlaces()
 	c.listeners()
@@ -97,13 +105,14 @@ func (c *compiler) auth() {
 }
 
 func (c *compiler) limits() {
-	c.out.tiers = make(map[string]*tier, len(c.doc.Tiers))
+	c.out.fileTiers = make(map[string]*tier, len(c.doc.Tiers))
 	for name, l := range c.doc.Tiers {
 		// One id for every tier: a tenant that changes tier keeps its count.
-		p, err := c.policy("tenant", l)
+		p, err := c.policy(tenantPolicy, l)
 		c.fault("tiers."+name, err)
-		c.out.tiers[name] = &tier{name: name, policy: p}
+		c.out.fileTiers[name] = &tier{name: name, limit: l, policy: p}
 	}
+	c.out.tiers = c.out.fileTiers
 	c.out.defaultTier = c.out.tiers[c.doc.Limits.DefaultTier]
 	if c.out.defaultTier == nil {
 		c.fault("limits.default_tier", fmt.Errorf("there is no tier %q", c.doc.Limits.DefaultTier))
@@ -199,6 +208,7 @@ func (c *compiler) route(i int, r *conf.Route) *route {
 	path := fmt.Sprintf("routes[%d]", i)
 	out := &route{
 		name:    routeName(r),
+		path:    r.Path,
 		require: r.Require,
 		cost:    r.Cost,
 		maxBody: -1,

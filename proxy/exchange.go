@@ -42,6 +42,9 @@ type exchange struct {
 	identity *auth.Identity // nil: anonymous
 	tenant   string         // "": none
 	tier     *tier          // nil: no tenant
+	ruling   *ruling        // nil: nobody has decided anything of the tenant
+	key      *auth.Key      // nil: the credential is none
+	method   string         // of the credential, a right one or a wrong one: AuthJWT or AuthKey
 	service  *service
 
 	// capture
@@ -101,6 +104,7 @@ func (e *exchange) reset() {
 	e.origin, e.path, e.trace, e.traceKept = origin{}, "", telemetry.TraceContext{}, false
 	e.guard = guard{}
 	e.route, e.identity, e.tenant, e.tier, e.service = nil, nil, "", nil, nil
+	e.ruling, e.key, e.method = nil, nil, ""
 	e.capture, e.captureAsked = nil, false
 	e.charged, e.decision = 0, limiter.Decision{}
 	e.body = countedBody{}

@@ -49,7 +49,9 @@ type Deps struct {
 type Gateway struct {
 	deps      Deps
 	live      atomic.Pointer[snapshot]
-	exchanges sync.Pool // of *exchange
+	deciding  sync.Mutex // taken to store live
+	decided   decided    // guarded by deciding
+	exchanges sync.Pool  // of *exchange
 	streams   streams
 	tarpits   atomic.Int64 // requests that wait in one
 }
@@ -71,7 +73,10 @@ func (g *Gateway) Apply(r *Revision) {
 		groups = append(groups, s.Service)
 	}
 	g.deps.Keys.Use(r.world.verifier.KeySets()...)
+	g.deciding.Lock()
+	g.compileRulings(r.world, g.live.Load())
 	g.live.Store(r.world)
+	g.deciding.Unlock()
 	g.useGuard(r.world)
 	g.deps.Upstreams.Use(groups)
 }

@@ -1,11 +1,9 @@
 package proxy
 
 import (
-	"net/http"
 	"strconv"
 	"time"
 
-	"sluice/conf"
 	"sluice/waf/bans"
 	"sluice/waf/detector"
 	"sluice/waf/geo"
@@ -154,7 +152,6 @@ func (c *compiler) compileBans() {
 		c.out.bans = bans.NewSet(entries)
 	}
 	c.out.suspicious = detector.Compile(c.doc.WAF.Detector)
-	c.out.keyHeader = http.CanonicalHeaderKey(keyHeaderOf(c.doc.Auth))
 }
 
 // FileBans returns the switches of the configuration in force, none before there
@@ -164,14 +161,6 @@ func (g *Gateway) FileBans() []*bans.Entry {
 		return w.bans.Entries()
 	}
 	return nil
-}
-
-// keyHeaderOf is the header that carries API keys.
-func keyHeaderOf(a conf.Auth) string {
-	if a.APIKeys == nil {
-		return ""
-	}
-	return a.APIKeys.Header
 }
 
 // useGuard puts what a revision says of attackers in force.

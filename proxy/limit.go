@@ -26,7 +26,9 @@ type policy struct {
 // tier is a named quota.
 type tier struct {
 	name   string
+	limit  conf.Limit
 	policy *policy
+	atMS   int64 // when an operator decided it, in Unix milliseconds; 0: the configuration's
 }
 
 // routeLimit is a limit of one route.
@@ -89,12 +91,18 @@ func (g *Gateway) spend(e *exchange) *refusal {
 	switch {
 	case cost == 0: // the route is free: no quota holds, and none is shown
 	case e.tier != nil:
-		e.charge(e.tier.policy, lim.KeyString(e.tier.policy.rule, e.tenant), cost)
+		p := e.quota()
+		e.charge(p, lim.KeyString(p.rule, e.tenant), cost)
 	case w.anonymous != nil:
 		e.charge(w.anonymous, lim.KeyAddr(w.anonymous.rule, e.origin.client), cost)
 	}
-	if l := e.route.limit; l != nil {
+	if l := e.limitOf(e.route); l != nil {
 		e.charge(l.policy, e.routeKey(lim, l), cost)
+	}
+	if e.key != nil {
+		if p, limited := w.rulings.keyLimits.Get(e.key.ID); limited && cost > 0 {
+			e.charge(p, lim.KeyString(p.rule, e.key.ID), cost)
+		}
 	}
 	if e.charged == 0 {
 		return nil
@@ -117,7 +125,7 @@ func (e *exchange) routeKey(lim *limiter.Limiter, l *routeLimit) limiter.Key {
 }
 
 func (e *exchange) charge(p *policy, key limiter.Key, cost int64) {
-	e.charges[e.charged] = limiter.Charge{Rule: p.rule, Key: key, Cost: cost, Shadow: e.world.shadow}
+	e.charges[e.charged] = limiter.Charge{Rule: p.rule, Key: key, Cost: cost, Shadow: e.world.shadow || e.bypassed()}
 	e.policies[e.charged] = p
 	e.charged++
 }

@@ -181,9 +181,10 @@ func (g *Gateway) identify(e *exchange) *refusal {
 	}
 	switch {
 	case ok && e.route.auth == authNone: // credentials are not looked at
-		e.identity, e.tenant, e.tier = nil, "", nil
+		e.identity, e.tenant, e.tier, e.ruling, e.key = nil, "", nil, nil, nil
+		e.record.KeyID = ""
 	case wrong != nil:
-		g.deps.Metrics.AuthFailed(telemetry.AuthJWT, auth.Reason(wrong))
+		g.deps.Metrics.AuthFailed(e.method, auth.Reason(wrong))
 		return refuseAuth(wrong)
 	case e.route.auth == authRequired && !e.identity.Authenticated(): // a tenant header is no credential
 		return refuseAuth(nil)
@@ -196,8 +197,18 @@ func (g *Gateway) identify(e *exchange) *refusal {
 		}
 		return refuseAuth(e.route.insufficient)
 	}
+	if e.key != nil && !e.key.AllowsRoute(e.route.name, e.route.path) {
+		g.deps.Metrics.AuthFailed(telemetry.AuthKey, auth.ReasonRoute)
+		return refuseAuth(keyElsewhere)
+	}
+	if e.ruling != nil && e.ruling.suspended != nil {
+		return e.ruling.suspended
+	}
 	return nil
 }
+
+// keyElsewhere is the refusal of a key that is for other routes.
+var keyElsewhere = &auth.Error{Code: auth.CodeInsufficientScope, Description: "The API key may not be used for this route", Reason: auth.ReasonRoute}
 
 func (g *Gateway) anyWantsIdentity(e *exchange) bool {
 	for _, i := range e.match.Candidates() {
@@ -212,9 +223,18 @@ func (g *Gateway) anyWantsIdentity(e *exchange) bool {
 // one: the first is nobody and no error.
 func (g *Gateway) authenticate(e *exchange) (*auth.Identity, error) {
 	var id *auth.Identity
-	token, present, err := auth.BearerToken(e.r.Header)
-	if err == nil && present {
-		id, err = e.world.verifier.Verify(token, e.start)
+	w := e.world
+	c, err := auth.FindCredential(e.r.Header, w.keyHeader, w.keyPrefix)
+	e.method = telemetry.AuthJWT
+	switch {
+	case err != nil:
+	case c.Key:
+		e.method = telemetry.AuthKey
+		if e.key, err = w.rulings.keys.Verify(w.keyPrefix, c.Text, e.origin.client, e.start); err == nil {
+			id, e.record.KeyID = &e.key.Identity, e.key.ID
+		}
+	case c.Text != "":
+		id, err = w.verifier.Verify(c.Text, e.start)
 	}
 	if err != nil {
 		return nil, err
@@ -226,6 +246,9 @@ func (g *Gateway) authenticate(e *exchange) (*auth.Identity, error) {
 func (e *exchange) adoptTenant() {
 	if id := e.identity; id != nil && id.Tenant != "" {
 		e.tenant, e.tier = id.Tenant, e.world.tierOf(id.Tier)
+		if e.ruling, _ = e.world.rulings.tenants.Get(e.tenant); e.ruling != nil && e.ruling.tier != nil {
+			e.tier = e.ruling.tier
+		}
 	}
 }
 

@@ -23,6 +23,7 @@ const (
 	codeAuthUnavailable
 	codeForbidden
 	codeTenantMismatch
+	codeSuspended
 	codeQuotaExceeded
 	codeAbnormalUsage
 	codeBodyTooLarge
@@ -53,6 +54,7 @@ var refusals = [numCodes]struct {
 	codeAuthUnavailable:   {"auth-unavailable", 503, "Credentials cannot be verified", "The keys to verify this token are not there yet; try again."},
 	codeForbidden:         {"forbidden", 403, "Permission missing", "The credential does not hold a permission that this route requires."},
 	codeTenantMismatch:    {"tenant-mismatch", 403, "Tenant contradicts the credential", "The tenant header names another tenant than the credential."},
+	codeSuspended:         {"tenant-suspended", 403, "Tenant suspended", "The tenant is suspended."},
 	codeQuotaExceeded:     {"quota-exceeded", 429, "Request quota exceeded", "The quota is used up for now."},
 	codeAbnormalUsage:     {"abnormal-usage", 429, "Abnormal usage detected", "Requests from this caller are held back for a time; see the Retry-After header."},
 	codeBodyTooLarge:      {"body-too-large", 413, "Request body too large", "The request body is larger than this route accepts."},

@@ -127,6 +127,9 @@ func (e *exchange) setIdentity() {
 	if e.identity != nil && e.identity.Subject != "" {
 		e.add("X-Auth-Subject", e.identity.Subject)
 	}
+	if e.key != nil { // it is between the client and us
+		e.add("Authorization", "")
+	}
 }
 
 func (e *exchange) add(name, value string) {

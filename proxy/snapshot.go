@@ -34,13 +34,18 @@ type snapshot struct {
 
 	tenantHeader string            // canonical
 	keyHeader    string            // canonical; "": no API keys
+	keyPrefix    string            // "": no API keys
 	drop         *upstream.NameSet // client fields that never go on
 	defaultTier  *tier
-	tiers        map[string]*tier
-	anonymous    *policy // nil: no limit
-	perAddress   *policy // nil: no limit
+	fileTiers    map[string]*tier // of the configuration
+	tiers        map[string]*tier // those, and before them what operators decided
+	anonymous    *policy          // nil: no limit
+	perAddress   *policy          // nil: no limit
 	exempt       *telemetry.PolicyMetrics
 	shadow       bool
+
+	limitsRevision uint64
+	rulings        rulings
 
 	cors    *cors // nil: none
 	headers responseHeaders
@@ -75,6 +80,7 @@ const (
 // route is one compiled route.
 type route struct {
 	name         string
+	path         string // as the configuration has it
 	addresses    waf.Addresses
 	auth         authMode
 	require      []string

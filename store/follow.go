@@ -31,7 +31,7 @@ type saved struct {
 }
 
 // Follow calls f with all objects that are there, then with those that change,
-// deleted ones with a nil body, until ctx ends; it then returns nil. Calls come one
+// those that were deleted with a nil body, until ctx ends; it then returns nil. Calls come one
 // at a time. While the database cannot be reached f first gets the objects of
 // the last snapshot; when it can, all of them again.
 func (s *Store) Follow(ctx context.Context, f func(objects []Object, all bool)) error {
@@ -47,10 +47,13 @@ func (s *Store) Follow(ctx context.Context, f func(objects []Object, all bool)) 
 		fresh, all, n, err := s.since(ctx, keep.n)
 		switch {
 		case err != nil && first && ctx.Err() == nil:
-			f(s.load(), true)
+			objects := s.load()
+			s.remember(objects, true)
+			f(objects, true)
 		case err == nil && (all || len(fresh) > 0):
 			f(fresh, all)
-			keep.take(fresh, all)
+			s.remember(fresh, all)
+			keep.dirty = true
 		}
 		if err == nil {
 			keep.n = n
@@ -76,23 +79,30 @@ func (s *Store) Follow(ctx context.Context, f func(objects []Object, all bool)) 
 // keeper is what Follow knows.
 type keeper struct {
 	n       int64 // read up to this number; 0: nothing yet
-	objects map[[2]string]Object
 	written time.Time
 	dirty   bool
 }
 
-func (k *keeper) take(fresh []Object, all bool) {
-	if all {
-		k.objects = make(map[[2]string]Object, len(fresh))
+// remember keeps what is known for when the database is down.
+func (s *Store) remember(fresh []Object, all bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if all || s.known == nil {
+		s.known = make(map[[2]string]Object, len(fresh))
 	}
 	for _, o := range fresh {
 		if key := [2]string{o.Kind, o.ID}; o.Body == nil {
-			delete(k.objects, key)
+			delete(s.known, key)
 		} else {
-			k.objects[key] = o
+			s.known[key] = o
 		}
 	}
-	k.dirty = true
+}
+
+func (s *Store) remembered() []Object {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return slices.Collect(maps.Values(s.known))
 }
 
 // channel is what changes are announced on.
@@ -119,14 +129,15 @@ func (s *Store) heard(ctx context.Context) error {
 		return err
 	}
 	for {
-		s.wake() // also at first: what was announced before is not heard
+		s.Wake() // also at first: what was announced before is not heard
 		if _, err := conn.WaitForNotification(ctx); err != nil {
 			return err
 		}
 	}
 }
 
-func (s *Store) wake() {
+// Wake has Follow look at once, when somebody has said that there is something new.
+func (s *Store) Wake() {
 	select {
 	case s.poke <- struct{}{}:
 	default:
@@ -149,25 +160,25 @@ func (s *Store) since(ctx context.Context, n int64) (list []Object, all bool, no
 		n = 0
 	}
 	err = s.query(ctx, func(rows *sql.Rows) error {
-		var o Object
-		var body sql.NullString
-		if err := rows.Scan(&o.Kind, &o.ID, &o.Revision, &body, &o.UpdatedMS, &o.UpdatedBy); err != nil {
-			return err
-		}
-		if o.Body = raw(body); o.Body != nil || !all {
-			list = append(list, o)
-		}
-		return nil
-	}, func() { list = nil }, "SELECT kind, id, revision, body, updated_ms, updated_by FROM objects WHERE revision > $1 ORDER BY revision", n)
+		o, err := scan(rows)
+		list = append(list, o)
+		return err
+	}, func() { list = nil }, "SELECT kind, id, revision, body, updated_ms, updated_by FROM objects WHERE revision > $1 AND (body IS NOT NULL OR updated_ms > $2) ORDER BY revision",
+		n, time.Now().Add(-goneFor).UnixMilli())
 	return list, all, now, err
 }
+
+// goneFor is how long an object that was deleted is still told of as such to nodes
+// that start: limits that were changed by it are newer than the configuration's
+// for as long as a window that began before may last.
+const goneFor = 32 * 24 * time.Hour
 
 // save writes the snapshot, whole or not at all.
 func (s *Store) save(k *keeper) error {
 	if s.snapshot == "" {
 		return nil
 	}
-	out := saved{Revision: k.n, Objects: slices.Collect(maps.Values(k.objects))}
+	out := saved{Revision: k.n, Objects: s.remembered()}
 	body, err := json.Marshal(out)
 	if err != nil {
 		return err

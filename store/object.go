@@ -89,7 +89,7 @@ func (s *Store) change(ctx context.Context, by Entry, match int64, kind, id stri
 		return insert(ctx, tx, &by)
 	})
 	if err == nil {
-		s.wake()
+		s.Wake()
 	}
 	return now, err
 }

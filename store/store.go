@@ -12,6 +12,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -37,7 +38,11 @@ type Store struct {
 	url      string        // of PostgreSQL, for listening
 	snapshot string        // file; "": none
 	poke     chan struct{} // one place: something was written here
+	state    func(error)
 	up, said atomic.Bool
+
+	mu       sync.RWMutex
+	known    map[[2]string]Object // by kind and id, as Follow knows them; guarded by mu
 	migrated atomic.Bool
 }
 
@@ -48,7 +53,10 @@ type Options struct {
 	// Snapshot is the file that the objects are kept in for a start without the
 	// database. Empty: none.
 	Snapshot string
-	Log      *slog.Logger
+	// State is told nil when the database answers, and why when it does not. It must
+	// not block. Nil: nobody.
+	State func(error)
+	Log   *slog.Logger
 }
 
 // maxConns bounds the pool: people's changes and one poll need no more.
@@ -60,7 +68,10 @@ const callTimeout = 5 * time.Second
 // Open prepares a store; it connects to nothing yet, so that a database that is
 // down keeps no node from starting. Close ends it.
 func Open(o Options) (*Store, error) {
-	s := &Store{log: o.Log, snapshot: o.Snapshot, poke: make(chan struct{}, 1)}
+	s := &Store{log: o.Log, snapshot: o.Snapshot, state: o.State, poke: make(chan struct{}, 1)}
+	if s.state == nil {
+		s.state = func(error) {}
+	}
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
 	}
@@ -163,12 +174,14 @@ func (s *Store) note(caller context.Context, err error) error {
 	case err == nil, errors.Is(err, ErrChanged), errors.Is(err, ErrAbsent):
 		if !s.up.Swap(true) {
 			s.log.Info("the database answers", "engine", s.Engine())
+			s.state(nil)
 		}
 		return err
 	case caller.Err() != nil:
 		return caller.Err()
 	}
 	if s.up.Swap(false) || !s.said.Swap(true) {
+		s.state(errors.New("the database does not answer; the policies in force stay, changes are refused"))
 		s.log.Warn("the database does not answer; policies in force stay, changes are refused", "error", err.Error())
 	}
 	return fmt.Errorf("%w: %w", ErrDown, err)

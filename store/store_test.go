@@ -233,3 +233,93 @@ func TestNodesThatStartAtOnceMigrateOnce(t *testing.T) {
 		nodes.Wait()
 	})
 }
+
+func TestListsComeInPages(t *testing.T) {
+	engines(t, func(t *testing.T, another func() *Store) {
+		s, ctx := another(), t.Context()
+		for _, id := range []string{"c", "a", "d", "b"} {
+			put(t, s, id, `{}`)
+		}
+		put(t, s, "gone", `{}`)
+		if _, err := s.Delete(ctx, by, AnyRevision, KindTenant, "gone"); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := s.Put(ctx, by, AnyRevision, KindTier, "b2", json.RawMessage(`{}`)); err != nil {
+			t.Fatal(err)
+		}
+		follow(t, s).await(t, "map[a:{} b:{} b2:{} c:{} d:{}]") // what is recalled is known
+		for _, c := range []struct {
+			q    Query
+			want string
+		}{
+			{Query{}, "abcd"}, {Query{Descending: true}, "dcba"}, {Query{ByRevision: true}, "cadb"}, {Query{ByRevision: true, Descending: true}, "bdac"},
+		} {
+			for name, list := range map[string]func(Query) ([]Object, error){
+				"asked":    func(q Query) ([]Object, error) { return s.List(ctx, q) },
+				"recalled": func(q Query) ([]Object, error) { return s.recall(q, q.AfterID == "" && q.AfterRevision == 0), nil },
+			} {
+				q, got := c.q, ""
+				for q.Kind, q.Limit = KindTenant, 3; ; {
+					page, err := list(q)
+					if err != nil {
+						t.Fatal(err)
+					}
+					for _, o := range page {
+						got += o.ID
+						q.AfterID, q.AfterRevision = o.ID, o.Revision
+					}
+					if len(page) < 3 {
+						break
+					}
+				}
+				if got != c.want {
+					t.Errorf("%s %+v: %s, want %s", name, c.q, got, c.want)
+				}
+			}
+		}
+		if o, err := s.Get(ctx, KindTenant, "a"); err != nil || o.ID != "a" {
+			t.Errorf("%+v %v", o, err)
+		}
+		for _, id := range []string{"gone", "never"} {
+			if _, err := s.Get(ctx, KindTenant, id); !errors.Is(err, ErrAbsent) {
+				t.Errorf("%s: %v", id, err)
+			}
+		}
+	})
+}
+
+func TestTheLastUseOfAKeyIsTheLatestOfAllNodes(t *testing.T) {
+	engines(t, func(t *testing.T, another func() *Store) {
+		a, b, ctx := another(), another(), t.Context()
+		early, late := by.Time, by.Time.Add(time.Hour)
+		for _, step := range []struct {
+			s    *Store
+			used map[string]time.Time
+		}{{a, nil}, {a, map[string]time.Time{"k": late}}, {b, map[string]time.Time{"k": early, "l": early}}} {
+			if err := step.s.Touch(ctx, step.used); err != nil {
+				t.Fatal(err)
+			}
+		}
+		used, err := a.Used(ctx, []string{"k", "l", "m"})
+		if want := map[string]time.Time{"k": late.UTC(), "l": early.UTC()}; err != nil || fmt.Sprint(used) != fmt.Sprint(want) {
+			t.Errorf("%v %v", used, err)
+		}
+	})
+}
+
+// A database that is restored from a backup is behind what was read from it.
+func TestARestoredBackupIsReadAnew(t *testing.T) {
+	engines(t, func(t *testing.T, another func() *Store) {
+		s := another()
+		put(t, s, "old", `1`)
+		f := follow(t, s)
+		put(t, s, "new", `2`)
+		f.await(t, "map[new:2 old:1]")
+		for _, statement := range []string{"DELETE FROM objects WHERE id = 'new'", "UPDATE sequence SET n = n - 1"} {
+			if _, err := s.db.ExecContext(t.Context(), statement); err != nil {
+				t.Fatal(err)
+			}
+		}
+		f.await(t, "map[old:1]")
+	})
+}

@@ -62,6 +62,6 @@ func ParseTenant(o Object) (Tenant, error) {
 	if err := json.Unmarshal(o.Body, &t); err != nil {
 		return t, err
 	}
-	t.ID, t.Revision, t.UpdatedAt, t.UpdatedBy = o.ID, o.Revision, time.UnixMilli(o.UpdatedMS).UTC(), o.UpdatedBy
+	t.ID, t.Revision, t.UpdatedAt, t.UpdatedBy = o.ID, o.Revision, o.at(), o.UpdatedBy
 	return t, nil
 }
