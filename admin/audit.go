@@ -62,10 +62,15 @@ func (c *call) audit(now time.Time) {
 	if c.audited {
 		return
 	}
-	e := &c.entry
-	e.Time, e.Operator, e.Role, e.Method = now, c.by.Name, c.by.Role, c.by.Method
-	e.Address, e.RequestID, e.Action, e.Status = c.from, c.id, c.pattern, c.status
+	c.sign(now, c.status)
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(c.r.Context()), auditGrace)
 	defer cancel()
-	c.s.deps.Audit.Record(ctx, e)
+	c.s.deps.Audit.Record(ctx, &c.entry)
+}
+
+// sign fills in who made the call, from where, and what came of it.
+func (c *call) sign(now time.Time, status int) {
+	e := &c.entry
+	e.Time, e.Operator, e.Role, e.Method = now, c.by.Name, c.by.Role, c.by.Method
+	e.Address, e.RequestID, e.Action, e.Status = c.from, c.id, c.pattern, status
 }

@@ -120,7 +120,12 @@ func (c *call) decode(v any) error {
 	if err != nil {
 		return err
 	}
-	faults, err := c.s.document().check(c.pattern, body)
+	return c.decodeAs(c.pattern, body, v)
+}
+
+// decodeAs reads body into v as that of the operation with this pattern.
+func (c *call) decodeAs(pattern string, body []byte, v any) error {
+	faults, err := c.s.document().check(pattern, body)
 	if err != nil {
 		return malformed(err)
 	}

@@ -29,6 +29,7 @@ type Deps struct {
 	Cluster   Cluster
 	Captures  Captures
 	Bans      Bans
+	Policies  Policies
 	FileBans  func() []*bans.Entry // those of the configuration in force
 	Log       *slog.Logger
 }
@@ -62,6 +63,11 @@ func New(deps Deps) *Server {
 	s.clusterRoutes()
 	s.captureRoutes()
 	s.banRoutes()
+	s.tenantRoutes()
+	s.tierRoutes()
+	s.keyRoutes()
+	s.bypassRoutes()
+	s.trailRoutes()
 	s.referenceRoutes()
 	s.mux.HandleFunc("/", unknownPath)
 	return s

@@ -16,7 +16,7 @@ type Document struct {
 	Node      Node               `yaml:"node" doc:"This process: its name, its data, how it stops."`
 	Listeners []Listener         `yaml:"listeners" doc:"The addresses that accept client traffic. Absent: one plain listener on :8080."`
 	Admin     Admin              `yaml:"admin" doc:"The private listener: metrics, health, control."`
-	Store     *Store             `yaml:"store" doc:"The database of tenants, keys and policies." soon:"no database is opened"`
+	Store     *Store             `yaml:"store" doc:"The database of tenants, keys and policies. Absent: SQLite in node.data_dir; with a cluster, none."`
 	Redis     *Redis             `yaml:"redis" doc:"The authority that makes quotas exact across nodes."`
 	Cluster   *Cluster           `yaml:"cluster" doc:"Membership and gossip between nodes, which share quotas and bans."`
 	Auth      Auth               `yaml:"auth" doc:"Who may call: token issuers, API keys, the tenant header."`
@@ -101,7 +101,7 @@ type AdminOIDC struct {
 
 // Store is the SQL database.
 type Store struct {
-	URL Secret `yaml:"url" need:"true" doc:"sqlite://FILE or postgres://…"`
+	URL Secret `yaml:"url" need:"true" doc:"sqlite://FILE or postgres://… The nodes of a cluster need a PostgreSQL, or one file when they are on one machine."`
 }
 
 // Redis is the authoritative sliding window.
@@ -128,7 +128,7 @@ type Cluster struct {
 // Auth says whose credentials are believed.
 type Auth struct {
 	Issuers              []Issuer     `yaml:"issuers" doc:"Token issuers."`
-	APIKeys              *APIKeys     `yaml:"api_keys" doc:"Keys for external integrations." soon:"API keys are refused"`
+	APIKeys              *APIKeys     `yaml:"api_keys" doc:"Keys for external integrations."`
 	TenantHeader         TenantHeader `yaml:"tenant_header" doc:"Whether a header may name the tenant."`
 	SuperAdminPermission string       `yaml:"super_admin_permission" doc:"Permission that exempts its holder from limits. Absent: nobody is exempt."`
 	CacheTokens          int          `yaml:"cache_tokens" min:"0" doc:"How many verified tokens are remembered. Default: 100000"`

@@ -52,6 +52,8 @@ func TestDemoDoesWhatItPrints(t *testing.T) {
 		`^$`,
 		`(?s)HTTP/1.1 429 .*Retry-After: [1-9]`,
 		`(?s)books kept by +demo-[123], copy at demo-[123]\nrights +1000 = [0-9]+ used \+ [0-9]+ held \+ 0 free.*demo-1 `,
+		`(?s)acme .*20000/1h`,
+		`(?s)HTTP/1.1 200 .*X-Ratelimit-Limit: 20000`,
 		`(?s)"access_token":.*"token_type":\s*"Bearer".*"expires_in"`,
 	}
 	if len(file.Steps) != len(wants) {

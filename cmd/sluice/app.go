@@ -54,6 +54,7 @@ type app struct {
 	certs     *certStore
 	reloader  *reloader
 	gossip    *gossip
+	policies  *policies
 
 	adminSocket net.Listener
 	adminServer *http.Server
@@ -110,6 +111,9 @@ func newApp(doc *conf.Document, log *slog.Logger, level *slog.LevelVar, line *li
 	})
 	a.listeners = proxy.NewListeners(a.gateway, proxy.Sockets{Listen: a.sockets.listen, TLS: a.certs.config}, log)
 	a.reloader = &reloader{path: doc.File(), log: log, apply: a.apply, inForce: doc}
+	if err := a.newPolicies(doc); err != nil {
+		return nil, err
+	}
 	a.upgrader = newUpgrader(a, ledgerFile(doc))
 	line.again = a.upgrader.request
 	line.takeEarly(a.parts(), log)
@@ -119,6 +123,7 @@ func newApp(doc *conf.Document, log *slog.Logger, level *slog.LevelVar, line *li
 	a.phases = []phase{
 		a.background("logs", a.logs.Run, 5*time.Second),
 		a.background("facts", a.facts.Run, 2*time.Second),
+		a.background("policies", a.policies.Run, 3*time.Second),
 		a.background("keys", a.keys.Run, time.Second),
 		a.background("upstreams", a.upstreams.Run, time.Second),
 		a.background("certificates", a.certs.Run, time.Second),
@@ -178,6 +183,7 @@ func (a *app) needRestart(doc *conf.Document) (warnings conf.Problems) {
 		"logs.outputs":     reflect.DeepEqual(was.Logs.Outputs, doc.Logs.Outputs),
 		"cluster":          reflect.DeepEqual(was.Cluster, doc.Cluster),
 		"redis":            reflect.DeepEqual(was.Redis, doc.Redis),
+		"store":            reflect.DeepEqual(was.Store, doc.Store),
 		"limits.key":       was.Limits.Key == doc.Limits.Key,
 		"limits.partition": was.Limits.Partition == doc.Limits.Partition,
 	} {
@@ -213,6 +219,10 @@ func (a *app) startProxy(ctx context.Context) error {
 	defer cancel()
 	if err := a.keys.AwaitKeys(wait); err != nil {
 		a.log.Warn("not every issuer's keys are there yet; their tokens are refused until then", telemetry.KeyError, err)
+	}
+	if err := a.policies.await(ctx); err != nil {
+		prepared.Close()
+		return err
 	}
 	if a.line.wire != nil { // a place is taken in health
 		a.health.Set("starting", nil)

@@ -224,7 +224,9 @@ listeners:
 admin:
   address: "127.0.0.1:{{.First.Admin}}"        # /metrics, /healthz, /readyz, the API
 {{- end}}
+store: {url: "sqlite://{{.Dir}}/sluice.db"}    # what sluice tenant, tier and key set; nodes on several machines share a PostgreSQL
 auth:
+  api_keys: {}                              # sluice key create --tenant acme --name try
   issuers:
     - issuer: "http://127.0.0.1:{{.Issuer}}/"
       audience: https://api.sluice.example

@@ -122,6 +122,11 @@ func (d *demo) prepare() error {
 	if text, err := os.ReadFile(filepath.Join(d.First().data(d), "admin.token")); err == nil {
 		token = strings.TrimSpace(string(text))
 	}
+	for _, end := range []string{"", "-wal", "-shm"} { // what was decided in a former demo
+		if err := os.Remove(d.file("sluice.db" + end)); err != nil && !os.IsNotExist(err) {
+			return err
+		}
+	}
 	for _, n := range d.Nodes {
 		if err := os.MkdirAll(n.data(d), 0o755); err != nil {
 			return err

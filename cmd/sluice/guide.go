@@ -39,6 +39,10 @@ func (d *demo) steps(f *demoFile) []demoStep {
 			Expect: "429 with Retry-After; globex is not touched by it"},
 		{Title: "Who holds what of acme's quota", short: fmt.Sprintf("%s cluster key acme -c %s", d.command(), d.file("sluice.yaml")),
 			Expect: "1000 = used + held + free, and each node's part"},
+		{Title: "Another limit for acme", short: fmt.Sprintf("%s tenant set acme --requests 20000 -c %s", d.command(), d.file("sluice.yaml")),
+			Expect: "20000/1h; sluice audit says who set it"},
+		{Title: "It holds on every node within a second" + at(f, last), short: fmt.Sprintf(`sleep 1; curl -i -H "Authorization: Bearer $ACME" %s/api/items/42`, last.Address),
+			Expect: "200 with X-RateLimit-Limit: 20000; what was used stays used"},
 		{Title: "A token for any tenant", short: fmt.Sprintf(`curl -s -X POST "%s/token?tenant=umbrella&tier=enterprise"`, f.Issuer),
 			Expect: "access_token, token_type, expires_in"},
 	}

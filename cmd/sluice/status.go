@@ -21,6 +21,7 @@ func (a *app) collect() {
 	a.metrics.Collect(a.certs.collect)
 	a.metrics.Collect(a.gossip.collect)
 	a.metrics.Collect(a.collectLimits)
+	a.metrics.Collect(a.policies.collect)
 	a.metrics.Collect(func(emit telemetry.Emit) { collectBans(a.bans, emit) })
 	a.metrics.Collect(a.detector.Collect)
 	a.metrics.Collect(a.events.Collect)

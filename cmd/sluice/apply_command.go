@@ -1,0 +1,258 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"maps"
+	"net/http"
+	"os"
+	"reflect"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"go.yaml.in/yaml/v3"
+)
+
+// policyFile is what export writes and apply reads: what operators decided, by
+// name, as the API takes it. Keys are not in it: their texts are secrets.
+type policyFile struct {
+	Tiers   map[string]map[string]any `json:"tiers,omitempty" yaml:"tiers"`
+	Tenants map[string]map[string]any `json:"tenants,omitempty" yaml:"tenants"`
+}
+
+// told are the members that the API tells of itself.
+var told = []string{"id", "name", "revision", "source", "updated_at", "updated_by"}
+
+func newExport() *cobra.Command {
+	cmd := &cobra.Command{
+		Use: "export", Short: "Print what is decided of tenants and tiers, for version control",
+		Example: "  sluice export > policies.yaml", Args: noArgs,
+	}
+	target := addAdminFlags(cmd)
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		client, err := target.client()
+		if err != nil {
+			return err
+		}
+		now, err := decided(cmd.Context(), client)
+		if err != nil {
+			return err
+		}
+		return printYAML(cmd.OutOrStdout(), now.file)
+	}
+	return cmd
+}
+
+// decisions are what is decided now, with the revisions.
+type decisions struct {
+	file  policyFile
+	etags map[string]string // by resource
+}
+
+func decided(ctx context.Context, c *adminClient) (*decisions, error) {
+	d := &decisions{policyFile{map[string]map[string]any{}, map[string]map[string]any{}}, map[string]string{}}
+	for collection, into := range map[string]map[string]map[string]any{"tiers": d.file.Tiers, "tenants": d.file.Tenants} {
+		items, err := listAll[map[string]any](ctx, c, "/api/v1/"+collection, nil)
+		if err != nil {
+			return nil, err
+		}
+		for _, it := range items {
+			if it["source"] == "file" {
+				continue
+			}
+			id, _ := it["id"].(string)
+			drop := told
+			if collection == "tiers" {
+				id, _ = it["name"].(string)
+			} else {
+				drop = slices.DeleteFunc(slices.Clone(told), func(s string) bool { return s == "name" })
+			}
+			if n, ok := it["revision"].(float64); ok {
+				d.etags[resource(collection, id)] = fmt.Sprintf("%q", fmt.Sprintf("%.0f", n))
+			}
+			for _, name := range drop {
+				delete(it, name)
+			}
+			into[id] = it
+		}
+	}
+	return d, nil
+}
+
+func newApply() *cobra.Command {
+	var dry, prune bool
+	cmd := &cobra.Command{
+		Use: "apply FILE", Short: "Make what is decided of tenants and tiers as a file says",
+		Long: `apply shows how FILE (- for standard input) differs from what is decided, and writes
+the difference: tiers first. What the file does not name stays, unless --prune deletes
+it. A tenant that somebody changes meanwhile is left alone, and the command fails.
+
+With --dry-run it exits with 1 when there is a difference.`,
+		Example: "  sluice apply --dry-run policies.yaml\n  sluice apply policies.yaml", Args: one("FILE"),
+	}
+	target := addAdminFlags(cmd)
+	cmd.Flags().BoolVar(&dry, "dry-run", false, "show the difference, check it, and write nothing")
+	cmd.Flags().BoolVar(&prune, "prune", false, "delete what the file does not name")
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		want, err := readPolicies(cmd.InOrStdin(), args[0])
+		if err != nil {
+			return err
+		}
+		client, err := target.client()
+		if err != nil {
+			return err
+		}
+		now, err := decided(cmd.Context(), client)
+		if err != nil {
+			return err
+		}
+		changes := difference(now, want, prune)
+		for _, c := range changes {
+			fmt.Fprint(cmd.OutOrStdout(), c.diff())
+		}
+		failed := 0
+		for _, c := range changes {
+			if err := c.write(cmd.Context(), client, dry); err != nil {
+				failed++
+				fmt.Fprintf(cmd.ErrOrStderr(), "%s: %v\n", c.name, err)
+			}
+		}
+		switch {
+		case len(changes) == 0:
+			fmt.Fprintln(cmd.OutOrStdout(), "no difference")
+		case failed > 0:
+			return fmt.Errorf("%d of %d changes failed", failed, len(changes))
+		case dry:
+			return errReported
+		default:
+			fmt.Fprintf(cmd.OutOrStdout(), "%d changed\n", len(changes))
+		}
+		return nil
+	}
+	return cmd
+}
+
+func readPolicies(stdin io.Reader, path string) (*policyFile, error) {
+	text, err := []byte(nil), error(nil)
+	if path == "-" {
+		text, err = io.ReadAll(stdin)
+	} else {
+		text, err = os.ReadFile(path)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return parsePolicies(path, text)
+}
+
+func parsePolicies(path string, text []byte) (*policyFile, error) {
+	f := new(policyFile)
+	dec := yaml.NewDecoder(bytes.NewReader(text))
+	dec.KnownFields(true)
+	if err := dec.Decode(f); err != nil && err != io.EOF { //nolint:errorlint // the decoder returns it bare
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	// As JSON has it, so that it compares with what the API answers.
+	for _, group := range []map[string]map[string]any{f.Tiers, f.Tenants} {
+		for name, body := range group {
+			text, err := json.Marshal(body)
+			if err != nil {
+				return nil, fmt.Errorf("%s: %s: %w", path, name, err)
+			}
+			var plain map[string]any
+			if err := json.Unmarshal(text, &plain); err != nil {
+				return nil, fmt.Errorf("%s: %s: %w", path, name, err)
+			}
+			if plain == nil {
+				plain = map[string]any{}
+			}
+			group[name] = plain
+		}
+	}
+	return f, nil
+}
+
+// change is one object that differs; nil is one that is not there.
+type change struct {
+	name, path, etag string
+	was, is          map[string]any
+}
+
+// difference is what has to change, tiers that are made first and those that go
+// last, so that every tenant has its tier at any time.
+func difference(now *decisions, want *policyFile, prune bool) []change {
+	var made, gone []change
+	for _, g := range []struct {
+		collection string
+		was, is    map[string]map[string]any
+	}{{"tiers", now.file.Tiers, want.Tiers}, {"tenants", now.file.Tenants, want.Tenants}} {
+		for _, id := range slices.Sorted(maps.Keys(g.is)) {
+			c := change{g.collection + "." + id, resource(g.collection, id), now.etags[resource(g.collection, id)], g.was[id], g.is[id]}
+			if per, ok := c.is["per"]; g.collection == "tiers" && (!ok || per == "") {
+				c.is["per"] = "1h"
+			}
+			if !reflect.DeepEqual(c.was, c.is) {
+				made = append(made, c)
+			}
+		}
+		if !prune {
+			continue
+		}
+		for _, id := range slices.Sorted(maps.Keys(g.was)) {
+			if _, stays := g.is[id]; !stays {
+				gone = append(gone, change{g.collection + "." + id, resource(g.collection, id), now.etags[resource(g.collection, id)], g.was[id], nil})
+			}
+		}
+	}
+	slices.SortStableFunc(gone, func(a, b change) int { return strings.Compare(a.name[:4], b.name[:4]) }) // tenants, then tiers
+	return append(made, gone...)
+}
+
+// diff is the change as lines with - and +.
+func (c change) diff() string {
+	lines := func(body map[string]any) []string {
+		var text strings.Builder
+		if body == nil || printYAML(&text, body) != nil {
+			return nil
+		}
+		return strings.Split(strings.TrimSuffix(text.String(), "\n"), "\n")
+	}
+	was, is := lines(c.was), lines(c.is)
+	var b strings.Builder
+	fmt.Fprintf(&b, "%s:\n", c.name)
+	for _, l := range was {
+		if !slices.Contains(is, l) {
+			fmt.Fprintf(&b, "-   %s\n", l)
+		}
+	}
+	for _, l := range is {
+		if !slices.Contains(was, l) {
+			fmt.Fprintf(&b, "+   %s\n", l)
+		}
+	}
+	return b.String()
+}
+
+func (c change) write(ctx context.Context, client *adminClient, dry bool) error {
+	if c.is == nil {
+		if dry {
+			return nil
+		}
+		_, err := client.call(ctx, http.MethodDelete, c.path, nil, nil, ifMatch(c.etag))
+		return err
+	}
+	path := c.path
+	if dry {
+		path += "?dry_run=true"
+	}
+	_, err := client.call(ctx, http.MethodPut, path, c.is, nil, ifMatch(c.etag), func(r *http.Request) {
+		if c.was == nil {
+			r.Header.Set("If-None-Match", "*")
+		}
+	})
+	return err
+}
