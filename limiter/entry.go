@@ -308,6 +308,9 @@ func (e *entry) adopt(old, r *Rule, now Instant) {
 	// here, or finds it changed.
 	e.rule.Store(r)
 	e.deny.Store(0)
+	if e.far != nil {
+		e.far.waitNS = 0 // the authority may have room by the new limit
+	}
 	if old.sameTicks(r) {
 		return
 	}
