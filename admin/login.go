@@ -15,6 +15,10 @@ import (
 // ErrStaleToken marks a token that has expired.
 var ErrStaleToken = errors.New("the token has expired")
 
+// ErrNoKeys marks a token that cannot be verified, because the provider's keys
+// were never obtained.
+var ErrNoKeys = errors.New("the identity provider's keys are not there")
+
 const challenge = `Bearer realm="sluice admin"`
 
 // login finds out who is calling. A refusal is a *Refusal.
@@ -39,6 +43,9 @@ func (s *Server) login(c *call) error {
 	}
 	if errors.Is(err, ErrStaleToken) {
 		return unauthenticated("The token has expired.")
+	}
+	if errors.Is(err, ErrNoKeys) {
+		return unavailable("The identity provider of operators cannot be reached, so that this token cannot be verified. The bootstrap token works.")
 	}
 	s.guesses.failed(c.from)
 	s.failures.Add(1)

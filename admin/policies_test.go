@@ -475,3 +475,13 @@ func FuzzMergePatch(f *testing.F) {
 		}
 	})
 }
+
+// A provider that is down locks nobody out for good: tokens that nobody can verify
+// are no guesses.
+func TestTokensThatNobodyCanVerifyAreNoGuesses(t *testing.T) {
+	s, _ := newServer(t, new(bool))
+	for range guessesAtOnce + 5 {
+		expect(t, ask(t, s, "GET", "/api/v1/status", "Bearer early"), 503)
+	}
+	expect(t, ask(t, s, "GET", "/api/v1/status", asViewer), 200)
+}

@@ -45,7 +45,7 @@ const (
 // Operator is called for every call with a token that is not the bootstrap
 // token; it may wait for the provider's keys for as long as ctx lets it. An
 // error that wraps ErrStaleToken is of a token that was right before: it is not
-// counted as a guess.
+// counted as a guess. Neither is one that wraps ErrNoKeys: nobody knows.
 type Operators interface {
 	Operator(ctx context.Context, token string) (Operator, error)
 }

@@ -80,6 +80,9 @@ func (staff) Operator(_ context.Context, token string) (Operator, error) {
 	if token == "stale" {
 		return Operator{}, fmt.Errorf("test: %w", ErrStaleToken)
 	}
+	if token == "early" {
+		return Operator{}, fmt.Errorf("test: %w", ErrNoKeys)
+	}
 	role, ok := strings.CutPrefix(token, "oidc-")
 	if !ok {
 		return Operator{}, errors.New("no such token")

@@ -89,14 +89,15 @@ type ACME struct {
 type Admin struct {
 	Address string     `yaml:"address" doc:"host:port of metrics, health and control. Default: 127.0.0.1:9090"`
 	Token   Secret     `yaml:"token" doc:"Bearer token of the bootstrap operator. Absent: one is made at the first start and kept in DATA_DIR/admin.token, readable by the owner alone."`
-	OIDC    *AdminOIDC `yaml:"oidc" doc:"Operator login by OpenID Connect." soon:"only the token is accepted"`
+	OIDC    *AdminOIDC `yaml:"oidc" doc:"Operators by the access tokens of an OpenID Connect provider, beside the token."`
 }
 
 // AdminOIDC is the identity provider of operators.
 type AdminOIDC struct {
 	Issuer     string `yaml:"issuer" need:"true" doc:"Issuer URL."`
 	ClientID   string `yaml:"client_id" need:"true" doc:"Client id of the admin UI."`
-	RolesClaim string `yaml:"roles_claim" doc:"Claim that lists the operator's roles."`
+	Audience   string `yaml:"audience" doc:"Value that must be in the aud claim. Absent: client_id."`
+	RolesClaim string `yaml:"roles_claim" doc:"Claim that lists the operator's roles: viewer, operator or admin, or with sluice: in front. Absent: permissions."`
 }
 
 // Store is the SQL database.

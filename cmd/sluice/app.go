@@ -55,6 +55,7 @@ type app struct {
 	reloader  *reloader
 	gossip    *gossip
 	policies  *policies
+	staff     *staff
 
 	adminSocket net.Listener
 	adminServer *http.Server
@@ -114,6 +115,9 @@ func newApp(doc *conf.Document, log *slog.Logger, level *slog.LevelVar, line *li
 	if err := a.newPolicies(doc); err != nil {
 		return nil, err
 	}
+	if a.staff, err = newStaff(doc.Admin.OIDC, auth.KeyStoreOptions{Logger: log}); err != nil {
+		return nil, err
+	}
 	a.upgrader = newUpgrader(a, ledgerFile(doc))
 	line.again = a.upgrader.request
 	line.takeEarly(a.parts(), log)
@@ -123,6 +127,7 @@ func newApp(doc *conf.Document, log *slog.Logger, level *slog.LevelVar, line *li
 	a.phases = []phase{
 		a.background("logs", a.logs.Run, 5*time.Second),
 		a.background("facts", a.facts.Run, 2*time.Second),
+		a.background("operators' keys", a.staff.Run, time.Second),
 		a.background("policies", a.policies.Run, 3*time.Second),
 		a.background("keys", a.keys.Run, time.Second),
 		a.background("upstreams", a.upstreams.Run, time.Second),
@@ -176,6 +181,7 @@ func (a *app) needRestart(doc *conf.Document) (warnings conf.Problems) {
 		"node.data_dir":    was.Node.DataDir == doc.Node.DataDir,
 		"admin.address":    was.Admin.Address == doc.Admin.Address,
 		"admin.token":      was.Admin.Token == doc.Admin.Token,
+		"admin.oidc":       reflect.DeepEqual(was.Admin.OIDC, doc.Admin.OIDC),
 		"logs.access":      was.Logs.Access == doc.Logs.Access,
 		"logs.security":    was.Logs.Security == doc.Logs.Security,
 		"logs.payload":     samePayloadFile(&was.Logs.Payload, &doc.Logs.Payload),
