@@ -164,8 +164,7 @@ func objects[T any](c *call, kind string, keep func(store.Object) (T, bool, erro
 	}
 	out := list[T]{Items: []T{}}
 	var last store.Object
-	for {
-		q.Limit = maxPage
+	for q.Limit = p.limit + 1; ; q.Limit = maxPage { // more are needed only where some are left out
 		batch, err := c.s.deps.Policies.List(c.r.Context(), q)
 		if err != nil {
 			return storeRefusal(kind, store.Object{}, "", err)

@@ -1,6 +1,7 @@
 package admin
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -41,11 +42,37 @@ func (s *Server) tenantRoutes() {
 
 func (s *Server) listTenants(c *call) error {
 	q, tier, suspended := strings.ToLower(c.query("q")), c.query("tier"), c.query("suspended")
+	// Most of many objects need not be parsed to know that they are not wanted.
+	var parts [][]byte
+	if plainWord(q) {
+		parts = append(parts, []byte(q))
+	}
+	if plainWord(tier) {
+		parts = append(parts, []byte(`"tier":"`+strings.ToLower(tier)+`"`))
+	}
+	if suspended == "true" {
+		parts = append(parts, []byte(`"suspended":`))
+	}
 	return objects(c, store.KindTenant, func(o store.Object) (store.Tenant, bool, error) {
+		if len(parts) > 0 {
+			text := bytes.ToLower(append([]byte(o.ID), o.Body...))
+			for _, part := range parts {
+				if !bytes.Contains(text, part) {
+					return store.Tenant{}, false, nil
+				}
+			}
+		}
 		t, err := store.ParseTenant(o)
 		wanted := (q == "" || strings.Contains(strings.ToLower(t.ID+"\n"+t.Name), q)) && (tier == "" || t.Tier == tier) &&
 			(suspended == "" || (suspended == "true") == (t.Suspended != ""))
 		return t, wanted, err
+	})
+}
+
+// plainWord reports whether JSON writes s as it is.
+func plainWord(s string) bool {
+	return s != "" && !strings.ContainsFunc(s, func(r rune) bool {
+		return !(r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("._- ", r))
 	})
 }
 
@@ -292,5 +319,9 @@ func (s *Server) tenantUsage(c *call) error {
 	if err != nil {
 		return err
 	}
-	return c.ok(map[string]any{"tenant": id, "items": s.deps.Policies.Usage(id, c.query("tier"))})
+	answer := map[string]any{"tenant": id, "items": s.deps.Policies.Usage(id, c.query("tier"))}
+	if each, err := s.deps.Cluster.Quota(c.r.Context(), id, ""); err == nil { // else this node is alone
+		answer["cluster"] = each
+	}
+	return c.ok(answer)
 }

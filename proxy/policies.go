@@ -220,7 +220,9 @@ func (r *ruler) tenant(o store.Object) (*ruling, error) {
 	if t.Tier != "" {
 		of := r.w.tierOf(t.Tier) // one that was taken away is the default, as in a token
 		out.tier, changes = of, true
-		if out.quota, err = r.limit(tenantPolicy, of.limit, max(base, of.atMS)); err != nil {
+		if t.Limit != nil {
+			// What it has is its own.
+		} else if out.quota, err = r.limit(tenantPolicy, of.limit, max(base, of.atMS)); err != nil {
 			return nil, fmt.Errorf("tier: %w", err)
 		}
 	}

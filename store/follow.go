@@ -1,11 +1,13 @@
 package store
 
 import (
+	"bufio"
 	"context"
 	"database/sql"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"maps"
 	"os"
@@ -21,14 +23,9 @@ import (
 // what is written on another node; the poll bounds the time when that is lost.
 const pollEvery = 500 * time.Millisecond
 
-// snapshotEvery is how often the snapshot is written at most.
+// snapshotEvery is how often the snapshot is written at most; a large one less
+// often, so that it takes a twentieth of the time at most.
 const snapshotEvery = time.Second
-
-// saved is the file of a snapshot.
-type saved struct {
-	Revision int64    `json:"revision"`
-	Objects  []Object `json:"objects"`
-}
 
 // Follow calls f with all objects that are there, then with those that change,
 // those that were deleted with a nil body, until ctx ends; it then returns nil. Calls come one
@@ -59,11 +56,12 @@ func (s *Store) Follow(ctx context.Context, f func(objects []Object, all bool)) 
 			keep.n = n
 		}
 		ended := ctx.Err() != nil
-		if keep.dirty && (ended || time.Since(keep.written) >= snapshotEvery) {
-			keep.written, keep.dirty = time.Now(), false
+		if keep.dirty && (ended || time.Since(keep.written) >= max(snapshotEvery, 20*keep.took)) {
+			began := time.Now()
 			if err := s.save(&keep); err != nil {
 				s.log.Warn("policies not kept for a start without the database", "error", err.Error())
 			}
+			keep.written, keep.took, keep.dirty = time.Now(), time.Since(began), false
 		}
 		if ended {
 			return nil
@@ -80,6 +78,7 @@ func (s *Store) Follow(ctx context.Context, f func(objects []Object, all bool)) 
 type keeper struct {
 	n       int64 // read up to this number; 0: nothing yet
 	written time.Time
+	took    time.Duration // to write it
 	dirty   bool
 }
 
@@ -173,17 +172,31 @@ func (s *Store) since(ctx context.Context, n int64) (list []Object, all bool, no
 // for as long as a window that began before may last.
 const goneFor = 32 * 24 * time.Hour
 
-// save writes the snapshot, whole or not at all.
-func (s *Store) save(k *keeper) error {
+// A snapshot is a file of lines: the head, then an object each.
+type head struct {
+	Revision int64 `json:"revision"`
+	Objects  int   `json:"objects"`
+}
+
+// save writes the snapshot, whole or not at all. It goes line by line: a large one
+// as one text would take more memory than all that it holds.
+func (s *Store) save(k *keeper) (err error) {
 	if s.snapshot == "" {
 		return nil
 	}
-	out := saved{Revision: k.n, Objects: s.remembered()}
-	body, err := json.Marshal(out)
+	file, err := os.OpenFile(s.snapshot+".new", os.O_CREATE|os.O_WRONLY|os.O_TRUNC, 0o600)
 	if err != nil {
 		return err
 	}
-	if err := os.WriteFile(s.snapshot+".new", body, 0o600); err != nil {
+	objects := s.remembered()
+	w := bufio.NewWriterSize(file, 64<<10)
+	enc := json.NewEncoder(w)
+	enc.SetEscapeHTML(false)
+	err = enc.Encode(head{k.n, len(objects)})
+	for i := 0; i < len(objects) && err == nil; i++ {
+		err = enc.Encode(&objects[i])
+	}
+	if err = errors.Join(err, w.Flush(), file.Close()); err != nil {
 		return err
 	}
 	return os.Rename(s.snapshot+".new", s.snapshot)
@@ -194,17 +207,39 @@ func (s *Store) load() []Object {
 	if s.snapshot == "" {
 		return nil
 	}
-	body, err := os.ReadFile(s.snapshot)
+	file, err := os.Open(s.snapshot)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
-	var in saved
+	var objects []Object
 	if err == nil {
-		err = json.Unmarshal(body, &in)
+		objects, err = readSnapshot(bufio.NewReaderSize(file, 64<<10))
+		file.Close()
 	}
 	if err != nil {
 		s.log.Error("the snapshot of policies cannot be read", "error", fmt.Sprint(err))
 		return nil
 	}
-	return in.Objects
+	return objects
+}
+
+// readSnapshot reads a whole snapshot, or fails.
+func readSnapshot(r io.Reader) ([]Object, error) {
+	dec := json.NewDecoder(r)
+	var h head
+	if err := dec.Decode(&h); err != nil {
+		return nil, err
+	}
+	var objects []Object
+	for range h.Objects {
+		var o Object
+		if err := dec.Decode(&o); err != nil {
+			return nil, err
+		}
+		if o.Kind == "" || o.ID == "" || o.Body == nil {
+			return nil, errors.New("an object has no kind, no id or no body")
+		}
+		objects = append(objects, o)
+	}
+	return objects, nil
 }

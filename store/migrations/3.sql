@@ -1,0 +1,1 @@
+CREATE INDEX objects_by_revision ON objects (kind, revision);
