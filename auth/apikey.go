@@ -34,7 +34,13 @@ const (
 type KeyHash [sha256.Size]byte
 
 // HashKey returns the hash of a key's text.
-func HashKey(text string) KeyHash { return sha256.Sum256([]byte(text)) }
+func HashKey(text string) KeyHash {
+	var room [maxKey]byte
+	return sha256.Sum256(append(room[:0], text...)) // without an allocation for what can be a key
+}
+
+// maxKey is the length of the longest key, whose prefix has 16 bytes.
+const maxKey = 16 + len(keyEnvironment) + keyIDLen + keySecretLen + keySumLen
 
 // NewKeyID makes the name of a new key.
 func NewKeyID() string { return randomText(keyIDLen) }
@@ -42,7 +48,8 @@ func NewKeyID() string { return randomText(keyIDLen) }
 // NewKey makes the text of a key of that name.
 func NewKey(prefix, id string) string {
 	body := prefix + keyEnvironment + id + randomText(keySecretLen)
-	return body + keySum(body)
+	sum := keySum(body)
+	return body + string(sum[:])
 }
 
 // randomText is n characters of the alphabet, each as likely as the others.
@@ -63,14 +70,17 @@ func randomText(n int) string {
 }
 
 // keySum is the checksum of what is before it.
-func keySum(body string) string {
-	n := crc32.ChecksumIEEE([]byte(body))
-	var out [keySumLen]byte
+func keySum(body string) (out [keySumLen]byte) {
+	n := ^uint32(0)
+	for i := range len(body) { // crc32.ChecksumIEEE would have the text copied to the heap
+		n = crc32.IEEETable[byte(n)^body[i]] ^ n>>8
+	}
+	n = ^n
 	for i := range out {
 		out[len(out)-1-i] = keyAlphabet[n%62]
 		n /= 62
 	}
-	return string(out[:])
+	return out
 }
 
 // ParseKey returns the name within the text of a key, "" when it is none with this
@@ -85,7 +95,8 @@ func ParseKey(prefix, text string) (id string) {
 			return ""
 		}
 	}
-	if body := text[:len(text)-keySumLen]; keySum(body) != text[len(body):] {
+	body := text[:len(text)-keySumLen]
+	if sum := keySum(body); string(sum[:]) != text[len(body):] {
 		return ""
 	}
 	return text[head : head+keyIDLen]

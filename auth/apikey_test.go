@@ -1,6 +1,7 @@
 package auth
 
 import (
+	"hash/crc32"
 	"net/http"
 	"net/netip"
 	"strings"
@@ -148,6 +149,26 @@ func TestOneCredentialIsFound(t *testing.T) {
 	}
 }
 
+func TestVerifyingAKeyAllocatesNothing(t *testing.T) {
+	r, text := ring(nil)
+	from := netip.MustParseAddr("192.0.2.1")
+	if n := testing.AllocsPerRun(100, func() { _, _ = r.Verify("slc", text, from, keyNow) }); n != 0 && !raceEnabled {
+		t.Errorf("%v allocations, want 0", n)
+	}
+}
+
+// The checksum is the one that everybody knows by this name.
+func TestTheChecksumIsCRC32(t *testing.T) {
+	n, want := crc32.ChecksumIEEE([]byte("slc_live_0")), ""
+	for range keySumLen {
+		want = string(keyAlphabet[n%62]) + want
+		n /= 62
+	}
+	if got := keySum("slc_live_0"); string(got[:]) != want {
+		t.Errorf("got %s, want %s", got, want)
+	}
+}
+
 func FuzzParseKey(f *testing.F) {
 	f.Add("slc", NewKey("slc", NewKeyID()))
 	f.Add("slc", "slc_live_")
@@ -158,7 +179,7 @@ func FuzzParseKey(f *testing.F) {
 		if id == "" {
 			return
 		}
-		if len(id) != keyIDLen || !strings.HasPrefix(text, prefix+keyEnvironment+id) || keySum(text[:len(text)-keySumLen]) != text[len(text)-keySumLen:] {
+		if len(id) != keyIDLen || !strings.HasPrefix(text, prefix+keyEnvironment+id) || keySum(text[:len(text)-keySumLen]) != [keySumLen]byte([]byte(text[len(text)-keySumLen:])) {
 			t.Errorf("%q is read as the key %q", text, id)
 		}
 	})

@@ -144,6 +144,8 @@ func (g *Gateway) decide(e *exchange) *refusal {
 	switch {
 	case !d.Admitted:
 		rec.LimitResult = telemetry.LimitRefuse
+	case d.WouldRefuse != 0 && e.bypassed():
+		rec.LimitResult = telemetry.LimitBypass
 	case d.WouldRefuse != 0:
 		rec.LimitResult = telemetry.LimitShadow
 	default:

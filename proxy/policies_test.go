@@ -135,6 +135,15 @@ func TestABypassCountsAndRefusesNothing(t *testing.T) {
 			t.Errorf("a bypass %s: %d %d, want %d %d", what, a, b, c.acme, c.other)
 		}
 	}
+	bypassed := 0
+	for _, line := range g.lines() {
+		if line["limit_result"] == "bypass" {
+			bypassed++
+		}
+	}
+	if bypassed == 0 {
+		t.Error("the access log does not tell that a bypass let requests through")
+	}
 	g.UseBypasses(nil)
 	if a := g.get("/api/x", acme); a.StatusCode != 429 {
 		t.Errorf("when it is over: %d", a.StatusCode)
