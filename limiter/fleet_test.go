@@ -169,6 +169,27 @@ func TestAnExhaustedKeyAsksNobody(t *testing.T) {
 	}
 }
 
+// A limit that an operator raises helps at once, not when the window is over that
+// the former limit was used up in.
+func TestARaisedLimitHoldsAtOnce(t *testing.T) {
+	s := redistest.Start(t)
+	s.Open("sluice", 1<<16)
+	n := cluster(t, s, 1)[0]
+	rule := func(limit int64, revision uint64) *Rule {
+		t.Helper()
+		r, err := CompileRevision("tenant", perHour(limit), revision)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return r
+	}
+	low := rule(5, 1)
+	n.await(t, func() bool { ok, _ := n.try(low, "acme", 1); return !ok })
+	if ok, d := n.try(rule(50, 2), "acme", 1); !ok {
+		t.Errorf("refused by the raised limit: %+v", d)
+	}
+}
+
 func TestRightsSurviveTheEndOfANode(t *testing.T) {
 	s := redistest.Start(t)
 	s.Open("sluice", 1<<16)
