@@ -16,6 +16,8 @@ import (
 	"go.yaml.in/yaml/v3"
 	"golang.org/x/text/language"
 	"golang.org/x/text/message"
+
+	"sluice/conf"
 )
 
 // fragments are the parts of the OpenAPI document: base.yaml and one file for
@@ -64,6 +66,9 @@ func newDocument(files fs.FS) (*document, error) {
 	}
 	c := jsonschema.NewCompiler()
 	c.AssertFormat()
+	// Texts with units, as the configuration has them.
+	c.RegisterFormat(&jsonschema.Format{Name: "sluice-duration", Validate: inWords(conf.ParseDuration)})
+	c.RegisterFormat(&jsonschema.Format{Name: "sluice-rate", Validate: inWords(conf.ParseRate)})
 	if err := c.AddResource("openapi.json", decoded); err != nil {
 		return nil, err
 	}
@@ -79,6 +84,18 @@ func newDocument(files fs.FS) (*document, error) {
 		d.bodies[o.pattern()] = schema
 	}
 	return d, nil
+}
+
+// inWords makes a format of what parses a text.
+func inWords[T any](parse func(string) (T, error)) func(any) error {
+	return func(v any) error {
+		text, ok := v.(string)
+		if !ok {
+			return nil // its type is another rule's affair
+		}
+		_, err := parse(text)
+		return err
+	}
 }
 
 // merge reads the fragments. Two that define one thing are an error.
@@ -224,6 +241,11 @@ func leaves(faults []Fault, v *jsonschema.ValidationError) []Fault {
 	case *kind.FalseSchema:
 		add("may not be given here")
 		return faults
+	case *kind.Format:
+		if strings.HasPrefix(k.Want, "sluice-") { // ours say what would be right
+			add(sentence(k.Err))
+			return faults
+		}
 	}
 	if len(v.Causes) == 0 {
 		add(v.ErrorKind.LocalizedString(english))

@@ -230,6 +230,8 @@ func TestEachFieldsErrorsAreSaid(t *testing.T) {
 		{"PUT", "tenants/a", `{"tier":"gold","limit":{"requests":0},"routes":{"nope":{"requests":1}},"x":1}`, "#/x #/limit/requests"},
 		{"PUT", "tenants/a", `{"tier":"gold","limit":{"requests":5,"per":"1ms"},"routes":{"nope":{"requests":1,"burst":{"rate":"1/s","size":2147483647}}}}`, "#/limit #/tier #/routes/nope #/routes/nope"},
 		{"PUT", "tenants/a", `{"raise":{"limit":{"requests":5}}}`, "#/raise/until #/raise/reason"},
+		{"PUT", "tenants/a", `{"limit":{"requests":5,"per":"soon","burst":{"rate":"fast"}}}`, "#/limit/per #/limit/burst/rate"},
+		{"PUT", "tiers/a", `{"requests":5,"per":"5"}`, "#/per"},
 		{"PATCH", "tenants/a", `{"limit":{"requests":"many"}}`, "#/limit/requests"},
 		{"POST", "tenants/a/suspend", `{"reason":""}`, "#/reason"},
 		{"PUT", "tiers/gold", `{}`, "#/requests"},
@@ -244,10 +246,11 @@ func TestEachFieldsErrorsAreSaid(t *testing.T) {
 			t.Errorf("%s %s: faults at %s, want %s", c.path, c.body, got, c.want)
 		}
 	}
-	for _, body := range []string{"", "{", "[]x", `{"limit":{"requests":5,"per":"soon"}}`} {
-		if w := send(t, s, "PUT", "/api/v1/tenants/a", asAdmin, body); w.Code != 400 && w.Code != 422 {
-			t.Errorf("%q: %d %s", body, w.Code, w.Body)
-		}
+	if got := expect(t, send(t, s, "PUT", "/api/v1/tenants/a", asAdmin, `{"limit":{"requests":5,"per":"5"}}`), 422); !strings.Contains(got, "5s") {
+		t.Errorf("it does not say what would be right: %s", got)
+	}
+	for _, body := range []string{"", "{", "[]x", `{"notes":"\ud800"`} {
+		expect(t, send(t, s, "PUT", "/api/v1/tenants/a", asAdmin, body), 400)
 	}
 }
 
