@@ -45,13 +45,26 @@ func (s *Server) keyRoutes() {
 
 func (s *Server) listKeys(c *call) error {
 	tenant, q := c.query("tenant"), strings.ToLower(c.query("q"))
-	return objects(c, store.KindKey, func(o store.Object) (Key, bool, error) {
+	page, err := objects(c, store.KindKey, func(o store.Object) (Key, bool, error) {
 		k, err := keyOf(o)
 		if err != nil || tenant != "" && k.Tenant != tenant || q != "" && !strings.Contains(strings.ToLower(k.ID+"\n"+k.Name), q) {
 			return k, false, err
 		}
 		return k, true, nil
 	})
+	if err != nil {
+		return err
+	}
+	ids := make([]string, len(page.Items))
+	for i := range page.Items {
+		ids[i] = page.Items[i].ID
+	}
+	if used, err := s.deps.Policies.Used(c.r.Context(), ids); err == nil { // else they are listed without
+		for i := range page.Items {
+			page.Items[i].LastUsed = used[page.Items[i].ID]
+		}
+	}
+	return c.ok(page)
 }
 
 func (s *Server) getKey(c *call) error {

@@ -26,7 +26,7 @@ type Policies interface {
 	Put(ctx context.Context, by store.Entry, match int64, kind, id string, body json.RawMessage) (store.Object, error)
 	Delete(ctx context.Context, by store.Entry, match int64, kind, id string) (store.Object, error)
 	Entries(ctx context.Context, before int64, limit int, f store.Filter) ([]store.Entry, error)
-	// Used is when keys were used last.
+	// Used is when keys were used last, those that were.
 	Used(ctx context.Context, ids []string) (map[string]time.Time, error)
 
 	Tiers() map[string]conf.Limit // in force, by name
@@ -147,32 +147,32 @@ func ends(lasts string, until *time.Time, most time.Duration) (time.Time, []Faul
 }
 
 // objects makes a page of a list in the store, of those that keep takes.
-func objects[T any](c *call, kind string, keep func(store.Object) (T, bool, error)) error {
+func objects[T any](c *call, kind string, keep func(store.Object) (T, bool, error)) (*list[T], error) {
 	p, err := c.page("id", "updated")
 	if err != nil {
-		return err
+		return nil, err
 	}
 	q := store.Query{Kind: kind, ByRevision: p.sort == "updated", Descending: p.descending}
 	if p.after != nil {
 		if q.ByRevision {
 			if q.AfterRevision, err = strconv.ParseInt(p.after[0], 10, 64); err != nil {
-				return invalid(Fault{Parameter: "after", Detail: "is not the next of a page with this order"})
+				return nil, invalid(Fault{Parameter: "after", Detail: "is not the next of a page with this order"})
 			}
 		} else {
 			q.AfterID = p.after[0]
 		}
 	}
-	out := list[T]{Items: []T{}}
+	out := &list[T]{Items: []T{}}
 	var last store.Object
 	for q.Limit = p.limit + 1; ; q.Limit = maxPage { // more are needed only where some are left out
 		batch, err := c.s.deps.Policies.List(c.r.Context(), q)
 		if err != nil {
-			return storeRefusal(kind, store.Object{}, "", err)
+			return nil, storeRefusal(kind, store.Object{}, "", err)
 		}
 		for _, o := range batch {
 			item, wanted, err := keep(o)
 			if err != nil {
-				return err
+				return nil, err
 			}
 			if wanted {
 				if len(out.Items) == p.limit {
@@ -181,14 +181,14 @@ func objects[T any](c *call, kind string, keep func(store.Object) (T, bool, erro
 					} else {
 						out.Next = p.next(last.ID)
 					}
-					return c.ok(out)
+					return out, nil
 				}
 				out.Items, last = append(out.Items, item), o
 			}
 			q.AfterID, q.AfterRevision = o.ID, o.Revision
 		}
 		if len(batch) < q.Limit {
-			return c.ok(out)
+			return out, nil
 		}
 	}
 }

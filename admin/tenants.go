@@ -53,7 +53,7 @@ func (s *Server) listTenants(c *call) error {
 	if suspended == "true" {
 		parts = append(parts, []byte(`"suspended":`))
 	}
-	return objects(c, store.KindTenant, func(o store.Object) (store.Tenant, bool, error) {
+	page, err := objects(c, store.KindTenant, func(o store.Object) (store.Tenant, bool, error) {
 		if len(parts) > 0 {
 			text := bytes.ToLower(append([]byte(o.ID), o.Body...))
 			for _, part := range parts {
@@ -67,6 +67,10 @@ func (s *Server) listTenants(c *call) error {
 			(suspended == "" || (suspended == "true") == (t.Suspended != ""))
 		return t, wanted, err
 	})
+	if err != nil {
+		return err
+	}
+	return c.ok(page)
 }
 
 // plainWord reports whether JSON writes s as it is.

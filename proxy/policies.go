@@ -80,10 +80,15 @@ func (g *Gateway) UsePolicies(objects []store.Object, all bool) {
 		return // the first configuration will take them
 	}
 	next := *live
-	if all || len(changed[store.KindTier]) > 0 {
+	switch r := g.rule(&next); {
+	case all:
 		g.compileRulings(&next, live)
-	} else {
-		r := g.rule(&next)
+	case len(changed[store.KindTier]) > 0: // any tenant may have it
+		r.before = live
+		r.tiers()
+		r.tenants(maps.Collect(g.decided.tenants.All()))
+		r.keys(changed[store.KindKey])
+	default:
 		r.tenants(changed[store.KindTenant])
 		r.keys(changed[store.KindKey])
 	}
@@ -110,12 +115,8 @@ func (g *Gateway) compileRulings(w *snapshot, before *snapshot) {
 		w.rulings.keys = before.rulings.keys.Without(func(id string) bool { _, there := g.decided.keys.Get(id); return !there })
 	}
 	r := g.rule(w)
-	w.tiers = maps.Clone(w.fileTiers)
-	for name, o := range g.decided.tiers {
-		r.tier(name, o, before)
-	}
-	w.defaultTier = w.tiers[w.doc.Limits.DefaultTier]
 	r.before = before
+	r.tiers()
 	r.tenants(maps.Collect(g.decided.tenants.All()))
 	r.keys(maps.Collect(g.decided.keys.All()))
 }
@@ -143,7 +144,16 @@ func (r *ruler) limit(id string, l conf.Limit, atMS int64) (*policy, error) {
 	return c.policy(id, l)
 }
 
-func (r *ruler) tier(name string, o store.Object, before *snapshot) {
+// tiers are those of the configuration, and before them what was decided.
+func (r *ruler) tiers() {
+	r.w.tiers = maps.Clone(r.w.fileTiers)
+	for name, o := range r.g.decided.tiers {
+		r.tier(name, o)
+	}
+	r.w.defaultTier = r.w.tiers[r.w.doc.Limits.DefaultTier]
+}
+
+func (r *ruler) tier(name string, o store.Object) {
 	var l conf.Limit
 	if o.Body == nil {
 		of, ok := r.w.doc.Tiers[name]
@@ -162,8 +172,8 @@ func (r *ruler) tier(name string, o store.Object, before *snapshot) {
 	p, err := r.limit(tenantPolicy, l, o.UpdatedMS)
 	if err != nil {
 		r.fault(o, err)
-		if before != nil && before.tiers[name] != nil {
-			r.w.tiers[name] = before.tiers[name]
+		if r.before != nil && r.before.tiers[name] != nil {
+			r.w.tiers[name] = r.before.tiers[name]
 		}
 		return
 	}

@@ -241,6 +241,12 @@ func BenchmarkUsePolicies(b *testing.B) {
 			g.UsePolicies(objects, true)
 		}
 	})
+	b.Run("tier", func(b *testing.B) {
+		b.ReportAllocs()
+		for i := 0; b.Loop(); i++ {
+			g.UsePolicies([]store.Object{object(b, store.KindTier, "premium", int64(i), store.Tier{Limit: store.Limit{Requests: int64(i + 1)}})}, false)
+		}
+	})
 	b.Run("change", func(b *testing.B) {
 		b.ReportAllocs()
 		for i := 0; b.Loop(); i++ {

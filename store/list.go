@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -129,19 +130,26 @@ func (s *Store) Touch(ctx context.Context, used map[string]time.Time) error {
 	}))
 }
 
-// Used returns when keys were used last at any node.
+// Used returns when keys were used last at any node, those that were.
 func (s *Store) Used(ctx context.Context, ids []string) (map[string]time.Time, error) {
 	used := make(map[string]time.Time, len(ids))
-	for _, id := range ids { // a page of them, each by the primary key
-		err := s.query(ctx, func(rows *sql.Rows) error {
-			var ms int64
-			err := rows.Scan(&ms)
-			used[id] = time.UnixMilli(ms).UTC()
-			return err
-		}, func() { delete(used, id) }, "SELECT used_ms FROM key_use WHERE id = $1", id)
-		if err != nil {
-			return nil, err
-		}
+	if len(ids) == 0 {
+		return used, nil
 	}
-	return used, nil
+	var places strings.Builder
+	args := make([]any, len(ids))
+	for i, id := range ids {
+		if args[i] = id; i > 0 {
+			places.WriteByte(',')
+		}
+		fmt.Fprintf(&places, "$%d", i+1)
+	}
+	err := s.query(ctx, func(rows *sql.Rows) error {
+		var id string
+		var ms int64
+		err := rows.Scan(&id, &ms)
+		used[id] = time.UnixMilli(ms).UTC()
+		return err
+	}, func() { clear(used) }, "SELECT id, used_ms FROM key_use WHERE id IN ("+places.String()+")", args...)
+	return used, err
 }

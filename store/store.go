@@ -82,6 +82,12 @@ func Open(o Options) (*Store, error) {
 		if err := os.MkdirAll(filepath.Dir(rest), 0o755); err != nil {
 			return nil, fmt.Errorf("make the database's directory: %w", err)
 		}
+		// Its owner's alone; SQLite gives its other files the same mode.
+		file, err := os.OpenFile(rest, os.O_CREATE|os.O_RDWR, 0o600)
+		if err != nil {
+			return nil, fmt.Errorf("make the database's file: %w", err)
+		}
+		file.Close()
 		query := url.Values{
 			"_pragma": {"journal_mode(WAL)", "busy_timeout(5000)", "synchronous(NORMAL)"},
 			"_txlock": {"immediate"}, // a writer waits at its beginning, never half-way

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 	"sync"
 	"testing"
@@ -322,4 +323,19 @@ func TestARestoredBackupIsReadAnew(t *testing.T) {
 		}
 		f.await(t, "map[old:1]")
 	})
+}
+
+func TestTheDatabaseIsItsOwnersAlone(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "sub", "s.db")
+	s := open(t, Options{URL: "sqlite://" + file})
+	put(t, s, "acme", `{}`)
+	files, err := filepath.Glob(file + "*")
+	if err != nil || len(files) < 2 {
+		t.Fatal(files, err)
+	}
+	for _, name := range files {
+		if info, err := os.Stat(name); err != nil || info.Mode().Perm() != 0o600 {
+			t.Errorf("%s: %v %v", name, info.Mode(), err)
+		}
+	}
 }

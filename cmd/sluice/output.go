@@ -6,6 +6,7 @@ import (
 	"io"
 	"strings"
 	"text/tabwriter"
+	"unicode"
 
 	"github.com/spf13/cobra"
 	"go.yaml.in/yaml/v3"
@@ -55,9 +56,26 @@ func (o *outputFlag) print(w io.Writer, v any, table func(io.Writer)) error {
 	case "yaml":
 		return printYAML(w, v)
 	}
-	t := tabwriter.NewWriter(w, 0, 4, 2, ' ', 0)
+	t := tabwriter.NewWriter(printable{w}, 0, 4, 2, ' ', 0)
 	table(t)
 	return t.Flush()
+}
+
+// printable writes text of others to a terminal: what could move its cursor or
+// colour its lines comes as U+FFFD.
+type printable struct{ w io.Writer }
+
+func (p printable) Write(b []byte) (int, error) {
+	text := strings.Map(func(r rune) rune {
+		if r != '\n' && r != '\t' && unicode.IsControl(r) {
+			return '\uFFFD'
+		}
+		return r
+	}, string(b))
+	if _, err := io.WriteString(p.w, text); err != nil {
+		return 0, err
+	}
+	return len(b), nil
 }
 
 // printYAML prints v with the names and in the order of its JSON.

@@ -215,7 +215,7 @@ func (p *policies) Used(ctx context.Context, ids []string) (map[string]time.Time
 	}
 	used, err := p.store.Used(ctx, ids)
 	if err != nil {
-		used = make(map[string]time.Time) // what this node knows is better than nothing
+		used = make(map[string]time.Time, len(ids)) // what this node knows is better than nothing
 	}
 	here := p.gateway.KeysUsed()
 	for _, id := range ids {
