@@ -83,11 +83,9 @@ func Open(o Options) (*Store, error) {
 			return nil, fmt.Errorf("make the database's directory: %w", err)
 		}
 		// Its owner's alone; SQLite gives its other files the same mode.
-		file, err := os.OpenFile(rest, os.O_CREATE|os.O_RDWR, 0o600)
-		if err != nil {
+		if err := touch(rest); err != nil {
 			return nil, fmt.Errorf("make the database's file: %w", err)
 		}
-		file.Close()
 		query := url.Values{
 			"_pragma": {"journal_mode(WAL)", "busy_timeout(5000)", "synchronous(NORMAL)"},
 			"_txlock": {"immediate"}, // a writer waits at its beginning, never half-way
@@ -105,6 +103,15 @@ func Open(o Options) (*Store, error) {
 	s.db.SetMaxOpenConns(maxConns)
 	s.db.SetConnMaxIdleTime(5 * time.Minute)
 	return s, nil
+}
+
+// touch makes a file for its owner alone, unless it is there.
+func touch(path string) error {
+	file, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return err
+	}
+	return file.Close()
 }
 
 // Close ends the connections.

@@ -9,7 +9,6 @@ import (
 	"slices"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"sluice/admin"
@@ -29,9 +28,8 @@ type policies struct {
 	facts   *facts.Store
 	log     *slog.Logger
 
-	first   chan struct{} // closed when what was decided is in force
-	once    sync.Once
-	objects atomic.Int64
+	first chan struct{} // closed when what was decided is in force
+	once  sync.Once
 }
 
 // Kinds of facts: bypasses, and that the store has something new, which is told

@@ -1,8 +1,6 @@
 package main
 
 import (
-	"context"
-	"encoding/json"
 	"fmt"
 	"io"
 	"net/http"
@@ -167,14 +165,4 @@ func filters(pairs ...string) url.Values {
 		}
 	}
 	return q
-}
-
-// getJSON reads one thing and its ETag.
-func getJSON(ctx context.Context, c *adminClient, path string) (body map[string]any, etag string, err error) {
-	var text []byte
-	h, err := c.call(ctx, http.MethodGet, path, nil, &text)
-	if err != nil {
-		return nil, "", err
-	}
-	return body, h.Get("ETag"), json.Unmarshal(text, &body)
 }
