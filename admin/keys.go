@@ -149,6 +149,7 @@ func (b *keyBody) apply(k *store.Key) []Fault {
 
 func (s *Server) createKey(c *call) error {
 	var body keyBody
+	c.about(store.KindKey, "")
 	if err := c.decode(&body); err != nil {
 		return err
 	}
@@ -217,6 +218,7 @@ func (c *call) amendKey(change func(*store.Key) error) (store.Object, error) {
 
 func (s *Server) patchKey(c *call) error {
 	var body keyBody
+	c.about(store.KindKey, c.path("id"))
 	if err := c.decode(&body); err != nil {
 		return err
 	}

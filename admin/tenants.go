@@ -101,6 +101,7 @@ func (c *call) tenant(status int, o store.Object) error {
 // tenantID is the path's, when it can be one.
 func (c *call) tenantID() (string, error) {
 	id := c.path("id")
+	c.about(store.KindTenant, id)
 	if !auth.ValidTenant(id) {
 		return "", invalid(Fault{Parameter: "id", Detail: "is not 1 to 128 visible ASCII characters without quotes, commas, semicolons and brackets; no credential can name such a tenant"})
 	}
@@ -251,11 +252,12 @@ func (c *call) amend(id string, match int64, change func(*store.Tenant) error) e
 }
 
 func (s *Server) deleteTenant(c *call) error {
+	c.about(store.KindTenant, c.path("id"))
+	c.entry.Reason = c.query("reason")
 	match, err := c.ifMatch()
 	if err != nil {
 		return err
 	}
-	c.entry.Reason = c.query("reason")
 	if err := c.remove(store.KindTenant, c.path("id"), match); err != nil {
 		return err
 	}

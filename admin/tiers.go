@@ -97,6 +97,7 @@ func (s *Server) getTier(c *call) error {
 
 func (s *Server) putTier(c *call) error {
 	name := c.path("name")
+	c.about(store.KindTier, name)
 	if name == "" || len(name) > 64 || strings.ContainsFunc(name, func(r rune) bool {
 		return !(r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("._-", r))
 	}) {

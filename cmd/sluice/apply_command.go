@@ -116,7 +116,7 @@ With --dry-run it exits with 1 when there is a difference.`,
 		}
 		failed := 0
 		for _, c := range changes {
-			if err := c.write(cmd.Context(), client, dry); err != nil {
+			if err := c.write(cmd.Context(), client, dry, want); err != nil {
 				failed++
 				fmt.Fprintf(cmd.ErrOrStderr(), "%s: %v\n", c.name, err)
 			}
@@ -237,7 +237,8 @@ func (c change) diff() string {
 	return b.String()
 }
 
-func (c change) write(ctx context.Context, client *adminClient, dry bool) error {
+// write makes the change; a dry one has it checked only.
+func (c change) write(ctx context.Context, client *adminClient, dry bool, want *policyFile) error {
 	if c.is == nil {
 		if dry {
 			return nil
@@ -245,11 +246,15 @@ func (c change) write(ctx context.Context, client *adminClient, dry bool) error 
 		_, err := client.call(ctx, http.MethodDelete, c.path, nil, nil, ifMatch(c.etag))
 		return err
 	}
-	path := c.path
+	path, body := c.path, c.is
 	if dry {
 		path += "?dry_run=true"
+		if tier, _ := body["tier"].(string); want.Tiers[tier] != nil { // it may be there only after the change before
+			body = maps.Clone(body)
+			delete(body, "tier")
+		}
 	}
-	_, err := client.call(ctx, http.MethodPut, path, c.is, nil, ifMatch(c.etag), func(r *http.Request) {
+	_, err := client.call(ctx, http.MethodPut, path, body, nil, ifMatch(c.etag), func(r *http.Request) {
 		if c.was == nil {
 			r.Header.Set("If-None-Match", "*")
 		}

@@ -22,9 +22,13 @@ type limitFlags struct {
 	burstSize int64
 }
 
+// notGiven tells a flag that was not given from one with 0, which the API refuses.
+const notGiven = -1 << 63
+
 func (l *limitFlags) add(cmd *cobra.Command) {
 	f := cmd.Flags()
-	f.Int64Var(&l.requests, "requests", 0, "how many requests in a window")
+	f.Int64Var(&l.requests, "requests", notGiven, "how many requests in a window")
+	f.Lookup("requests").DefValue = "" // nothing to show in --help
 	f.StringVar(&l.per, "per", "", "the window: 1m, 1h, 1d (default 1h)")
 	f.StringVar(&l.window, "window", "", "sliding (default) or fixed")
 	f.StringVar(&l.burst, "burst", "", "how fast at most: 50/s")
@@ -33,10 +37,10 @@ func (l *limitFlags) add(cmd *cobra.Command) {
 
 // body is the limit for the API; nil when no flag was given.
 func (l *limitFlags) body() (map[string]any, error) {
-	if *l == (limitFlags{}) {
+	if *l == (limitFlags{requests: notGiven}) {
 		return nil, nil
 	}
-	if l.requests == 0 {
+	if l.requests == notGiven {
 		return nil, usageError{fmt.Errorf("a limit needs --requests")}
 	}
 	if l.burst == "" && l.burstSize != 0 {

@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"os/user"
 	"path/filepath"
+	"runtime"
 	"strconv"
 	"syscall"
 	"testing"
@@ -24,6 +25,8 @@ type Server struct {
 	port string
 	as   *syscall.Credential // nil: as this process
 	cmd  *exec.Cmd
+	// ended is closed when cmd has.
+	ended chan struct{}
 }
 
 // Start makes a database and runs its server until the test ends. The test fails
@@ -86,7 +89,21 @@ func (s *Server) command(program string, args ...string) *exec.Cmd {
 func (s *Server) Run() {
 	s.t.Helper()
 	s.cmd = s.command("postgres", "-D", filepath.Join(s.dir, "data"), "-p", s.port, "-h", "127.0.0.1", "-k", s.dir, "-F")
-	if err := s.cmd.Start(); err != nil {
+	s.cmd.SysProcAttr.Pdeathsig = syscall.SIGKILL // nothing is left of a test that is killed
+	started, ended, cmd := make(chan error, 1), make(chan struct{}), s.cmd
+	s.ended = ended
+	go func() {
+		// The kernel sends Pdeathsig when the thread that started the process ends.
+		runtime.LockOSThread()
+		defer runtime.UnlockOSThread()
+		defer close(ended)
+		err := cmd.Start()
+		started <- err
+		if err == nil {
+			_ = cmd.Wait() // its exit status is the signal's
+		}
+	}()
+	if err := <-started; err != nil {
 		s.t.Fatal(err)
 	}
 	for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(50 * time.Millisecond) {
@@ -105,6 +122,6 @@ func (s *Server) Kill() {
 		return
 	}
 	_ = s.cmd.Process.Signal(syscall.SIGQUIT) // immediate shutdown: no farewell, children end too
-	_ = s.cmd.Wait()                          // its exit status is the signal's
+	<-s.ended
 	s.cmd = nil
 }
