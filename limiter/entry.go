@@ -310,6 +310,12 @@ func (e *entry) adopt(old, r *Rule, now Instant) {
 	e.deny.Store(0)
 	if e.far != nil {
 		e.far.waitNS = 0 // the authority may have room by the new limit
+		if r.limit.Rights < old.limit.Rights || r.window > old.window {
+			// What is in hand was granted by the former limit, and may be more than all
+			// that the new one allows.
+			e.far.freeze()
+			e.far.ask()
+		}
 	}
 	if old.sameTicks(r) {
 		return

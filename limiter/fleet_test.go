@@ -190,6 +190,52 @@ func TestARaisedLimitHoldsAtOnce(t *testing.T) {
 	}
 }
 
+// What nodes hold by a limit that is lowered is not spent by the new one.
+func TestALoweredLimitHoldsOnAllNodesAtOnce(t *testing.T) {
+	s := redistest.Start(t)
+	s.Open("sluice", 1<<16)
+	nodes := cluster(t, s, 3)
+	rule := func(limit int64, revision uint64) *Rule {
+		t.Helper()
+		r, err := CompileRevision("tenant", perHour(limit), revision)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return r
+	}
+	high, low := rule(10_000, 1), rule(30, 2)
+	used := 0
+	for _, n := range nodes { // each holds hundreds from here on
+		n.await(t, func() bool {
+			ok, _ := n.try(high, "acme", 1)
+			if ok {
+				used++
+			}
+			return ok
+		})
+	}
+	for i := 0; i < 600; i++ {
+		if ok, _ := nodes[i%3].try(low, "acme", 1); ok {
+			used++
+		}
+	}
+	if used > 30 {
+		t.Errorf("%d were admitted in all, the limit is 30 now", used)
+	}
+	// Nothing of what was given back is lost.
+	nodes[0].await(t, func() bool {
+		for _, n := range nodes {
+			if ok, _ := n.try(low, "acme", 1); ok {
+				used++
+			}
+		}
+		return used >= 30
+	})
+	if used > 30 {
+		t.Errorf("%d were admitted in all, the limit is 30 now", used)
+	}
+}
+
 func TestRightsSurviveTheEndOfANode(t *testing.T) {
 	s := redistest.Start(t)
 	s.Open("sluice", 1<<16)

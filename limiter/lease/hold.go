@@ -19,6 +19,7 @@ type hold struct {
 	whole   bool // the next one carries the whole log
 	present bool // counted in Node.presenting
 	will    bool // the holder is that of an earlier life, and only gives back
+	lowered bool // the limit is lower now: what is held of the former one goes back with the next question
 
 	// debt is rights of an earlier life that requests had reserved when it ended.
 	// The authority counts them as used.
@@ -49,6 +50,9 @@ func (h *hold) sync(now Instant) (tick core.Stamp, l core.Limit) {
 			for _, p := range h.past {
 				p.Rescale(was.Stamp(now), limit.Stamp(now), int64(was.Tick()), int64(limit.Tick()))
 			}
+		}
+		if was := h.limit; was.Window != 0 && (limit.Rights < was.Rights || limit.Window > was.Window) {
+			h.lowered = true
 		}
 		h.limit = limit
 	}
@@ -88,6 +92,10 @@ func (h *hold) compose(now Instant) core.Take {
 	if h.will {
 		h.giveBack(1 << 62)
 	} else {
+		if h.lowered {
+			h.lowered = false
+			h.giveBack(1 << 62)
+		}
 		want = h.purse.Lack()
 	}
 	h.wanted = want

@@ -166,7 +166,7 @@ func (n *Node) Ask(now Instant, k Key, p Purse) {
 		n.holds[k] = h
 		n.list = append(n.list, h)
 	}
-	if h.sync(now); h.purse.Lack() == core.ReportOnly {
+	if h.sync(now); h.purse.Lack() == core.ReportOnly && !h.lowered {
 		h.purse.Answer(now, Answer{Outcome: Enough}) // uses have left the window meanwhile
 		return
 	}
