@@ -110,12 +110,15 @@ func (o *ClusterOptions) any() bool { return o.Redis != nil || o.Peers != nil }
 
 // ClusterStats are the counters and the state of the authority.
 type ClusterStats struct {
-	Authority    string        `json:"authority"` // local, redis, home; none while there is none
-	Epoch        uint64        `json:"epoch"`
-	Ready        bool          `json:"ready"`  // the authority answers and grants
-	Fenced       bool          `json:"fenced"` // nothing in hand may be spent
-	Keys         int           `json:"keys"`   // with rights or uses at this node
-	Books        int           `json:"books"`  // keys whose books, or a copy of them, are kept here
+	Authority string `json:"authority"` // local, redis, home; none while there is none
+	Epoch     uint64 `json:"epoch"`
+	Ready     bool   `json:"ready"`  // the authority answers and grants
+	Fenced    bool   `json:"fenced"` // nothing in hand may be spent
+	Keys      int    `json:"keys"`   // with rights or uses at this node
+	Books     int    `json:"books"`  // keys whose books, or a copy of them, are kept here
+	// Overadmission is what lease.Node.Overadmission says.
+	Overadmission float64 `json:"overadmission"`
+
 	RedisUp      bool          `json:"redis_up"`
 	RedisLatency time.Duration `json:"redis_latency_ns"` // of the last pipeline
 	Garbled      uint64        `json:"garbled"`          // messages that could not be read
@@ -335,7 +338,7 @@ func (f *fleet) publish() {
 	f.ready.Store(f.node.Ready(now))
 	s := &ClusterStats{
 		Authority: f.node.Authority(), Epoch: f.node.Epoch(), Ready: f.ready.Load(), Fenced: f.fenced(here), Keys: f.node.Holds(),
-		Books: f.node.Books(), RedisUp: f.node.RedisUp(), Counts: f.node.Counts(),
+		Books: f.node.Books(), Overadmission: f.node.Overadmission(), RedisUp: f.node.RedisUp(), Counts: f.node.Counts(),
 		Garbled: f.garbled.Load(), Dropped: f.dropped.Load(),
 	}
 	if f.redis != nil {

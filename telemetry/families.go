@@ -54,6 +54,7 @@ var families = []Family{
 	{"sluice_limit_epoch", typeGauge, nil, "Epoch of the authority of limits; it rises when the authority changes hands."},
 	{"sluice_limit_fenced", typeGauge, nil, "1 while this node may not spend what it holds, because it has reached neither its authority nor a majority for 10 s."},
 	{"sluice_limit_messages_dropped_total", typeCounter, []string{"reason"}, "Messages about limits that could not be read (garbled) or found a queue full (full)."},
+	{"sluice_limit_overadmission_ratio", typeGauge, nil, "Most by which a quota whose books are at this node is used or promised above its limit, as a share of the limit: above 0 after a limit was lowered, for a window, and in the mode available."},
 	{"sluice_limit_recalls_total", typeCounter, nil, "Times that this node asked others for idle rights."},
 	{"sluice_limit_reclaims_total", typeCounter, nil, "Times that this node found what it held reclaimed, because it had been cut off."},
 	{"sluice_limit_rights_total", typeCounter, []string{"direction"}, "Rights that the authority has granted to this node, and that it has given back unused."},

@@ -154,6 +154,7 @@ func (a *app) collectLimits(emit telemetry.Emit) {
 	}
 	emit("sluice_limit_epoch", float64(s.Epoch))
 	emit("sluice_limit_fenced", number(s.Fenced))
+	emit("sluice_limit_overadmission_ratio", s.Overadmission)
 	emit("sluice_limit_takes_total", float64(s.Takes), "take")
 	emit("sluice_limit_takes_total", float64(s.Reports), "report")
 	emit("sluice_limit_recalls_total", float64(s.Recalls))

@@ -368,6 +368,12 @@ func (n *Node) confirmed(now Instant, from Member, m *Message) {
 	}
 }
 
+// Overadmission is the most by which what is used and held of a key is above its
+// limit, as a share of the limit, of the keys whose books are here; 0 for none. It
+// is looked at every few seconds. In the strict mode it is above 0 only after a limit
+// was lowered, for a window at most; in the available mode it says what that has cost.
+func (n *Node) Overadmission() float64 { return max(n.over[0], n.over[1]) }
+
 // dust drops books in which nothing is left to know, a few at a time.
 func (n *Node) dust(now Instant) {
 	if n.shipAt < len(n.shelf) {
@@ -375,10 +381,15 @@ func (n *Node) dust(now Instant) {
 	}
 	for range min(len(n.shelf), 16+len(n.shelf)/256) {
 		if n.dusting++; n.dusting >= len(n.shelf) {
-			n.dusting = 0
+			n.dusting, n.over = 0, [2]float64{0, n.over[0]}
 		}
 		b := n.shelf[n.dusting]
-		if b.ledger.Prune(b.limit.Stamp(now), b.limit.core(now)) {
+		l := b.limit.core(now)
+		empty := b.ledger.Prune(b.limit.Stamp(now), l)
+		if l.Rights > 0 {
+			n.over[0] = max(n.over[0], float64(-b.ledger.Pool(l))/float64(l.Rights))
+		}
+		if empty {
 			last := len(n.shelf) - 1
 			n.shelf[n.dusting] = n.shelf[last]
 			n.shelf = n.shelf[:last]

@@ -83,7 +83,8 @@ type Node struct {
 	books   map[Key]*bucket
 	shelf   []*bucket
 	dusting int
-	inAir   queue // holds with a question to a home under way, oldest first
+	over    [2]float64 // of this round of dusting and of the last: see Overadmission
+	inAir   queue      // holds with a question to a home under way, oldest first
 
 	// Of handing over: see handover.go and mirror.go.
 	shipAt     int // how far along the shelf
