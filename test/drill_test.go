@@ -142,6 +142,9 @@ func runDrills(t *testing.T, drills []drill) {
 			mended := l.now()
 			l.flowing(t, 20)
 			t.Logf("everybody served while broken after %v, as before after %v", (mending - began).Round(100*time.Millisecond), (mended - mending).Round(100*time.Millisecond))
+			const waits = "sluice_limit_wait_seconds_"
+			t.Logf("%.0f requests waited for the authority, %.0f of them up to 5 ms, %.0f up to 50 ms", f.metric(waits+"count"),
+				f.metric(waits+`bucket{le="0.005"}`), f.metric(waits+`bucket{le="0.05"}`))
 			l.verdict(t, l.end())
 		})
 	}
