@@ -88,6 +88,10 @@ $(K6):
 loadtest: build $(K6) ## k6 against the demo: added latency, exact quotas of every tier.
 	loadtest/run.sh
 
+.PHONY: bench-waf
+bench-waf: ## The firewall beside the engine alone, same rules, in one run.
+	$(GO) test -run '^$$' -bench . -benchmem ./waf/crs
+
 .PHONY: generate
 generate: ## Rewrite generated documents (configuration, metrics).
 	$(GO) test ./conf ./telemetry ./proxy -run 'Doc|Reference|Generated' -update

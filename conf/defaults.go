@@ -100,8 +100,15 @@ var defaults = map[string]fallback{
 	"DetectorSurge.action": {`observe`, "a success looks like a surge"},
 	"DetectorSurge.for":    {`5m`, "as short as a mistake is forgivable"},
 
-	"WAF.mode":     {`off`, "first look, then detect, then block"},
-	"WAF.paranoia": {`1`, "the level without false alarms on ordinary APIs"},
+	"WAF.mode":              {`off`, "first look, then detect, then block"},
+	"WAF.paranoia":          {`1`, "the level without false alarms on ordinary APIs"},
+	"WAF.threshold":         {`5`, "one critical rule is enough, as the rule set is made for"},
+	"WAFLimits.body":        {`1MiB`, "larger bodies are uploads, which have types that are not inspected"},
+	"WAFLimits.over":        {`deny`, "what is not inspected may hold anything"},
+	"WAFLimits.arguments":   {`1000`, "more than forms and documents of an API hold"},
+	"WAFLimits.name_length": {`512B`, "names that people chose are shorter"},
+	"WAFLimits.depth":       {`32`, "deeper documents are made to exhaust parsers"},
+	"WAFLimits.parts":       {`100`, "a form with files has a handful"},
 
 	"Logs.level":           {`info`, "starts, stops and what a person must know"},
 	"Logs.format":          {`auto`, "people read terminals, machines read the rest"},

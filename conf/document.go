@@ -276,6 +276,7 @@ type Route struct {
 	IP         IPLists           `yaml:"ip" doc:"Address lists of this route. A denied address needs the route's own allow list to pass; to admit some networks alone, deny 0.0.0.0/0 and ::/0."`
 	MaxBody    Size              `yaml:"max_body" min:"1B" doc:"Largest request body; above it the answer is 413. Absent: any size."`
 	SetHeaders map[string]string `yaml:"set_headers" doc:"Headers set on the request to the service; an empty value removes one."`
+	WAF        *RouteWAF         `yaml:"waf" doc:"What differs in the firewall."`
 }
 
 // ServiceFor chooses another service by tenant, then by tier.
@@ -302,19 +303,50 @@ type Headers struct {
 
 // WAF is the firewall.
 type WAF struct {
-	Mode     string         `yaml:"mode" enum:"off|detect|block" doc:"off, log only, or refuse. Default: off" soon:"requests are not inspected"`
-	Paranoia int            `yaml:"paranoia" min:"1" max:"4" doc:"Core Rule Set paranoia level, 1 to 4. Default: 1"`
-	Exclude  []WAFExclusion `yaml:"exclude" doc:"Rules not applied somewhere."`
-	IP       IPLists        `yaml:"ip" doc:"Address lists."`
-	Bans     []Ban          `yaml:"bans" doc:"Who or what is shut out for a time, besides those that operators and the detector ban while the gateway runs."`
-	Detector Detector       `yaml:"detector" doc:"Finds who behaves like an attacker, and bans them for a time."`
-	Geo      *Geo           `yaml:"geo" doc:"Where addresses are, and which places are refused."`
+	Mode      string               `yaml:"mode" enum:"off|detect|block" doc:"off, log only, or refuse. Default: off"`
+	Paranoia  int                  `yaml:"paranoia" min:"1" max:"4" doc:"Core Rule Set paranoia level, 1 to 4. Default: 1"`
+	Threshold int                  `yaml:"threshold" min:"1" max:"10000" doc:"Anomaly score from which a request is refused; a critical rule scores 5. Default: 5"`
+	Rules     []string             `yaml:"rules" doc:"Files with rules of your own in SecLang, in order."`
+	Limits    WAFLimits            `yaml:"limits" doc:"What a request may hold. Beyond it is refused, never cut off."`
+	Exclude   []WAFExclusion       `yaml:"exclude" doc:"Rules not applied somewhere."`
+	Tenants   map[string]WAFTenant `yaml:"tenants" doc:"Other settings for some tenants."`
+	IP        IPLists              `yaml:"ip" doc:"Address lists."`
+	Bans      []Ban                `yaml:"bans" doc:"Who or what is shut out for a time, besides those that operators and the detector ban while the gateway runs."`
+	Detector  Detector             `yaml:"detector" doc:"Finds who behaves like an attacker, and bans them for a time."`
+	Geo       *Geo                 `yaml:"geo" doc:"Where addresses are, and which places are refused."`
 }
 
-// WAFExclusion takes one rule off one argument of one route.
+// WAFLimits bound what an inspected request may hold.
+type WAFLimits struct {
+	Body       Size   `yaml:"body" min:"1KiB" max:"16MiB" doc:"Largest body that is inspected; it is held in memory. Default: 1MiB"`
+	Over       string `yaml:"over" enum:"deny|pass" doc:"What happens to an inspected type above limits.body: deny answers 413; pass forwards the body without inspection and says so in the log. Default: deny"`
+	Arguments  int    `yaml:"arguments" min:"1" max:"100000" doc:"Values in query and body together. Default: 1000"`
+	NameLength Size   `yaml:"name_length" min:"16B" doc:"Longest name of an argument, with its path. Default: 512B"`
+	Depth      int    `yaml:"depth" min:"1" max:"512" doc:"Nesting of JSON. Default: 32"`
+	Parts      int    `yaml:"parts" min:"1" max:"10000" doc:"Parts of a multipart body. Default: 100"`
+}
+
+// WAFTenant is what differs for one tenant.
+type WAFTenant struct {
+	Mode      string `yaml:"mode" enum:"off|detect|block" doc:"Mode for the tenant's requests. Absent: the route's."`
+	Threshold int    `yaml:"threshold" min:"1" max:"10000" doc:"Score from which its requests are refused. Absent: the route's."`
+}
+
+// RouteWAF is what differs for one route.
+type RouteWAF struct {
+	Mode      string `yaml:"mode" enum:"off|detect|block" doc:"Mode of this route. Absent: that of waf.mode."`
+	Paranoia  int    `yaml:"paranoia" min:"1" max:"4" doc:"Level of this route. Absent: that of waf.paranoia."`
+	Threshold int    `yaml:"threshold" min:"1" max:"10000" doc:"Score from which a request is refused. Absent: that of waf.threshold."`
+	Body      Size   `yaml:"body" min:"1KiB" max:"16MiB" doc:"Largest body that is inspected. Absent: that of waf.limits.body."`
+	Over      string `yaml:"over" enum:"deny|pass" doc:"What happens above it. Absent: that of waf.limits.over."`
+}
+
+// WAFExclusion takes rules off a route, a tenant, or one argument.
 type WAFExclusion struct {
-	Route    string `yaml:"route" doc:"Route path or name."`
-	Rule     int    `yaml:"rule" need:"true" min:"1" doc:"Rule id."`
+	Route    string `yaml:"route" doc:"Route path or name. Absent: all."`
+	Tenant   string `yaml:"tenant" doc:"Tenant. Absent: all."`
+	Rule     int    `yaml:"rule" min:"1" doc:"Rule id. Either this or tag."`
+	Tag      string `yaml:"tag" doc:"All rules with this tag, such as attack-sqli."`
 	Argument string `yaml:"argument" doc:"Argument, such as json.note. Absent: all."`
 	Reason   string `yaml:"reason" need:"true" doc:"Why, for whoever reads it next year."`
 }

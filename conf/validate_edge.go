@@ -11,6 +11,9 @@ func (v *validator) waf() {
 	w := &v.doc.WAF
 	for i, e := range w.Exclude {
 		path := indexPath("waf.exclude", i)
+		if (e.Rule == 0) == (e.Tag == "") && !v.broken(path+".rule") && !v.broken(path+".tag") {
+			v.errorf(path, "write rule: 942100, or tag: attack-sqli", "an exclusion names either a rule or a tag")
+		}
 		if e.Route == "" || v.broken(path+".route") || v.broken("routes") {
 			continue
 		}
@@ -22,6 +25,7 @@ func (v *validator) waf() {
 			v.reference(path+".route", e.Route, "route", "routes", slices.Compact(known))
 		}
 	}
+	v.wafRules()
 	for i, p := range w.IP.Deny {
 		if p.IsValid() && slices.Contains(w.IP.Allow, p) {
 			at := indexPath("waf.ip.deny", i)

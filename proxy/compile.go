@@ -64,6 +64,9 @@ func (g *Gateway) Compile(doc *conf.Document) (*Revision, conf.Problems) {
 	c.limits()
 	c.services()
 	c.routes()
+	if len(c.problems) == 0 {
+		c.inspections()
+	}
 	if len(c.problems) > 0 {
 		c.problems.Sort()
 		return nil, c.problems

@@ -12,6 +12,7 @@
 //	  shield    limit by address, before credentials              429
 //	  auth      credential → identity, tenant, tier, the route    401 403
 //	  size      declared size of the body                         413
+//	  waf       rules and structural limits; the body is read     403 413
 //	  limit     quota, route limit: all or none                   429
 //	  rewrite   the request to the service is built
 //	  forward   choose, try, maybe try again                      502 503 504

@@ -57,6 +57,9 @@ type exchange struct {
 	charged  int
 	decision limiter.Decision
 
+	// waf
+	replay replay // the body as far as it was read
+
 	// rewrite, then forward
 	body   countedBody
 	out    upstream.Request
@@ -108,6 +111,7 @@ func (e *exchange) reset() {
 	e.capture, e.captureAsked = nil, false
 	e.charged, e.decision = 0, limiter.Decision{}
 	e.body = countedBody{}
+	e.replay.release()
 	e.in.Header, e.in.Trailer, e.in.Status, e.in.BodyLength = nil, nil, 0, 0
 	e.waited, e.wrote = 0, 0
 	e.wroteHead, e.wroteInterim, e.tunnelled, e.abort = false, false, false, false

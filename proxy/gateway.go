@@ -75,8 +75,9 @@ func (g *Gateway) Apply(r *Revision) {
 	g.deps.Keys.Use(r.world.verifier.KeySets()...)
 	g.deciding.Lock()
 	g.compileRulings(r.world, g.live.Load())
-	g.live.Store(r.world)
+	old := g.live.Swap(r.world)
 	g.deciding.Unlock()
+	old.retireEngines(r.world)
 	g.useGuard(r.world)
 	g.deps.Upstreams.Use(groups)
 }

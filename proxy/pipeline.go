@@ -36,6 +36,7 @@ var road = [...]stage{
 	{"auth", (*Gateway).admit},               // from here tenant, tier and the one route are known, and not banned
 	{"capture", (*Gateway).beginCapture},     // refuses nothing: whether its payload is logged
 	{"size", (*Gateway).checkSize},           // a body that is refused anyway should not cost quota
+	{"waf", (*Gateway).inspect},              // the dearest look, before the quota, because a refused request takes nothing of it
 	{"limit", (*Gateway).spend},              // the last thing that can refuse: a refused request costs nothing
 	{"rewrite", (*Gateway).prepareRequest},   // what goes to the upstream is built, not passed on
 }

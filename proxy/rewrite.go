@@ -47,9 +47,9 @@ func (g *Gateway) prepareRequest(e *exchange) *refusal {
 		out.BodyLength = 0
 	}
 	if out.BodyLength != 0 {
-		e.body = countedBody{src: r.Body, limit: rt.maxBody, trailer: &r.Trailer, drop: e.world.drop}
+		e.body = countedBody{src: e.requestBody(), limit: rt.maxBody, trailer: &r.Trailer, drop: e.world.drop}
 		if e.capture != nil {
-			e.body.src = capturedBody{r.Body, e}
+			e.body.src = capturedBody{e.requestBody(), e}
 		}
 		out.Body = &e.body
 		out.Trailer = &r.Trailer

@@ -13,6 +13,7 @@ import (
 	"sluice/telemetry"
 	"sluice/waf"
 	"sluice/waf/bans"
+	"sluice/waf/crs"
 	"sluice/waf/detector"
 )
 
@@ -47,7 +48,8 @@ type snapshot struct {
 	limitsRevision uint64
 	rulings        rulings
 
-	cors    *cors // nil: none
+	cors    *cors                  // nil: none
+	engines map[string]*crs.Engine // of the firewall, by what they were built from
 	headers responseHeaders
 }
 
@@ -91,6 +93,9 @@ type route struct {
 	strip        string
 	timeout      time.Duration // 0: the service's
 	setHeaders   []upstream.Field
+
+	inspection       *inspection            // nil: not inspected
+	tenantInspection map[string]*inspection // where it differs
 
 	service  *service
 	byTenant map[string]*service

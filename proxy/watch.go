@@ -13,8 +13,17 @@ import (
 const originUpstream = "upstream"
 
 // signals says what a request that has ended tells of its sender. A request that
-// a ban met tells nothing new.
+// a ban met tells nothing new. One that the firewall would refuse is an attack,
+// also where the firewall only looks.
 func (e *exchange) signals() detector.Signal {
+	if e.record.WAF != nil && e.record.WAF.Attack {
+		return detector.Attack | e.answerSignals()
+	}
+	return e.answerSignals()
+}
+
+// answerSignals says what the answer tells.
+func (e *exchange) answerSignals() detector.Signal {
 	rec := &e.record
 	switch rec.Origin {
 	case refusals[codeBlocked].word, refusals[codeAbnormalUsage].word:

@@ -23,8 +23,8 @@ const (
 	maxName  = 128
 	maxHost  = 255
 	maxPath  = 1024
-	maxAgent = 256
-	maxError = 384
+	maxAgent = 192
+	maxError = 224
 )
 
 // encoder appends records as JSON. It remembers the date of the last one, as
@@ -131,6 +131,9 @@ func (e *encoder) append(b []byte, r *Record) []byte {
 		b = strconv.AppendInt(b, r.Remaining, 10)
 		b = appendOptional(b, `,"limit_result":"`, r.LimitResult, maxWord)
 		b = appendOptional(b, `,"zone":"`, r.Zone, maxWord)
+	}
+	if r.WAF != nil {
+		b = r.WAF.append(b)
 	}
 	if r.UserAgent != "" {
 		b = append(e.appendShared(append(b, `,"user_agent":"`...), r.UserAgent, maxAgent), '"')

@@ -49,6 +49,7 @@ func fullRecord() *Record {
 		LimitResult:  LimitAdmit,
 		Zone:         ZoneGreen,
 		Remaining:    417,
+		WAF:          &WAFRecord{Action: WAFDetect, Score: 5, Limit: "depth", Rules: []int{942100, 942190}, Parts: []string{"ARGS:q"}, Shapes: []string{"9' aa 9=9"}},
 		UserAgent:    "curl/8.5.0",
 		Error:        "connection reset by peer",
 	}
@@ -68,6 +69,7 @@ func TestLineHasEveryFieldInOrder(t *testing.T) {
 		`"upstream_ms":18.400,"overhead_ms":0.217,"bytes_in":0,"bytes_out":1024,"tenant":"acme",` +
 		`"tenant_source":"claim","tier":"standard","subject":"auth0|5f7c8ec7c33c6c004bbafe82","auth":"jwt",` +
 		`"key_id":"slc_live_ab12","limit":"tenant-hour","remaining":417,"limit_result":"admit","zone":"green",` +
+		`"waf":{"action":"detect","score":5,"limit":"depth","rules":[942100,942190],"part":"ARGS:q","match":"9' aa 9=9"},` +
 		`"user_agent":"curl/8.5.0","error":"connection reset by peer","node":"gw-1","generation":2}` + "\n"
 	if got := encodeLine(fullRecord()); got != want {
 		t.Errorf("got  %swant %s", got, want)
@@ -99,6 +101,11 @@ func TestLineNeverExceedsMaxLine(t *testing.T) {
 					f.SetInt(math.MaxInt64)
 				}
 			}
+		}
+		long := strings.Repeat(filler, 5000)
+		r.WAF = &WAFRecord{Action: WAFDetect, Score: math.MaxInt32, Limit: long, Parts: []string{long}, Shapes: []string{long}}
+		for range 30 {
+			r.WAF.Rules = append(r.WAF.Rules, 9999999)
 		}
 		r.Client = netip.MustParseAddr("2001:db8:aaaa:bbbb:cccc:dddd:eeee:ffff")
 		r.Peer = netip.MustParseAddr("fe80:aaaa:aaaa:bbbb:cccc:dddd:eeee:ffff%eth0")

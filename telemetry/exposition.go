@@ -142,6 +142,7 @@ func (m *Metrics) gather(s scrape) {
 	m.listeners.all(func(l *ListenerMetrics) {
 		s.histogram("sluice_overhead_seconds", overheadSeconds, &l.cells, 0, l.name)
 	})
+	s.histogram("sluice_waf_seconds", wafSeconds, &m.waf.seconds, 0)
 	m.tenants.all(func(t *TenantMetrics) {
 		for i, class := range classes {
 			s.nonzero("sluice_tenant_requests_total", t.cells.sum(i), t.name, class)

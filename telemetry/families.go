@@ -84,6 +84,8 @@ var families = []Family{
 	{"sluice_upstream_inflight", typeGauge, []string{"service", "upstream"}, "Exchanges under way with the upstream."},
 	{"sluice_upstream_seconds", typeHistogram, []string{"service"}, "Time spent waiting for the service, all tries together."},
 	{"sluice_upstream_state", typeGauge, []string{"service", "upstream", "state"}, "1 for the state that the upstream is in: healthy, unhealthy or ejected."},
+	{"sluice_waf_rule_hits_total", typeCounter, []string{"rule"}, "Requests in which a rule of the firewall matched, by rule id; refused or not. Structural limits count as limit."},
+	{"sluice_waf_seconds", typeHistogram, nil, "Time that the firewall took for a request, without waiting for its body."},
 }
 
 // ownFamilies are those that the Set keeps as counters and gauges of its own.
@@ -93,6 +95,7 @@ var ownFamilies = []string{
 	"sluice_build_info",
 	"sluice_retries_total",
 	"sluice_series_capped_total",
+	"sluice_waf_rule_hits_total",
 }
 
 // familyOfSample returns the family that a sample of that name belongs to.

@@ -51,6 +51,7 @@ type Metrics struct {
 	policies  *bounded[string, PolicyMetrics]
 	failures  *bounded[authFailure, metrics.Counter]
 
+	waf      wafMetrics
 	unrouted *RouteMetrics
 	auth     []*metrics.Counter // one for each of authMethods
 
@@ -92,6 +93,7 @@ func newMetrics(o MetricsOptions, stripes *striper) *Metrics {
 	m.failures = newBounded(maxAuthFailures, authFailure{other, other}, m.capped("sluice_auth_failures_total"), func(k authFailure) *metrics.Counter {
 		return m.counter("sluice_auth_failures_total", k.method, k.reason)
 	})
+	m.newWAF(n)
 	m.unrouted = m.Route(none, none)
 	for _, method := range authMethods {
 		m.auth = append(m.auth, m.counter("sluice_auth_total", method))

@@ -49,6 +49,8 @@ type Record struct {
 	Zone        string // ZoneGreen and its siblings
 	Remaining   int64  // what is left of that policy
 
+	WAF *WAFRecord // optional: the firewall found nothing
+
 	UserAgent string // optional
 	Error     string // optional: the private cause of a refusal or of a failed try
 }

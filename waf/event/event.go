@@ -26,6 +26,7 @@ const (
 	BanOver    = "ban_over"   // it ended
 	Suspicion  = "detector"   // the detector found something
 	Validation = "validation" // a request is not as its service's document says
+	Firewall   = "waf"        // the firewall found something in a request
 	Connection = "connection" // a connection was refused or ended
 )
 
@@ -40,8 +41,8 @@ type Event struct {
 	Kind      string
 	Action    string
 
-	Rule    string // of the detector, or of validation
-	Target  string // of a ban
+	Rule    string // of the detector, of validation, or the ids of the firewall's
+	Target  string // of a ban, or the part of a request that matched
 	Reason  string // of an operator, or of the detector
 	By      string // who made a ban
 	Until   time.Time
