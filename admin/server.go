@@ -31,6 +31,7 @@ type Deps struct {
 	Bans      Bans
 	Policies  Policies
 	FileBans  func() []*bans.Entry // those of the configuration in force
+	Live      Live
 	Log       *slog.Logger
 }
 
@@ -68,6 +69,7 @@ func New(deps Deps) *Server {
 	s.keyRoutes()
 	s.bypassRoutes()
 	s.trailRoutes()
+	s.liveRoutes()
 	s.referenceRoutes()
 	s.mux.HandleFunc("/", unknownPath)
 	return s

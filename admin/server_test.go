@@ -34,7 +34,7 @@ func newServer(t *testing.T, refused *bool) (*Server, *telemetry.Health) {
 	health := new(telemetry.Health)
 	return New(Deps{
 		Token: token, Metrics: text("sluice_x 1\n"), Health: health, Log: slog.New(slog.DiscardHandler),
-		Audit: new(journal), Cluster: oneNode{}, Operators: staff{}, Captures: &rules{}, Bans: newBook(), FileBans: fileBans, Policies: newDesk(t),
+		Audit: new(journal), Cluster: oneNode{}, Operators: staff{}, Captures: &rules{}, Live: quiet{}, Bans: newBook(), FileBans: fileBans, Policies: newDesk(t),
 		Status: func() any {
 			return map[string]any{
 				"node": "gw-1", "build": map[string]string{"version": "1", "go": "go"}, "started": time.Now(), "uptime": "1s", "ready": true,

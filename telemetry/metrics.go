@@ -8,6 +8,8 @@ import (
 	"unicode/utf8"
 
 	"github.com/VictoriaMetrics/metrics"
+
+	"sluice/telemetry/series"
 )
 
 // MetricsOptions bounds the number of series. Zero fields take the defaults.
@@ -42,6 +44,7 @@ const (
 type Metrics struct {
 	set     *metrics.Set
 	stripes *striper
+	live    *Live
 
 	routes    *bounded[routeKey, RouteMetrics]
 	perRoute  *bounded[string, routeCells]
@@ -70,10 +73,10 @@ func newMetrics(o MetricsOptions, stripes *striper) *Metrics {
 	if o.MaxNames <= 0 {
 		o.MaxNames = 5000
 	}
-	m := &Metrics{set: metrics.NewSet(), stripes: stripes}
+	m := &Metrics{set: metrics.NewSet(), stripes: stripes, live: newLive(stripes.stripes)}
 	n := m.stripes.stripes
 	m.perRoute = newBounded(o.MaxNames, other, m.capped("sluice_request_seconds"), func(route string) *routeCells {
-		return &routeCells{route, newCells(n, routeSlots)}
+		return &routeCells{route, newCells(n, routeSlots), m.live.route(route)}
 	})
 	m.routes = newBounded(o.MaxNames, routeKey{other, other}, m.capped("sluice_requests_total"), func(k routeKey) *RouteMetrics {
 		return &RouteMetrics{k, m.perRoute.get(k.route), newCells(n, len(methods)*len(classes))}
@@ -85,7 +88,9 @@ func newMetrics(o MetricsOptions, stripes *striper) *Metrics {
 		return &ListenerMetrics{name, newCells(n, overheadSeconds.slots())}
 	})
 	m.tenants = newBounded(o.MaxTenants, other, m.capped("sluice_tenant_requests_total"), func(name string) *TenantMetrics {
-		return &TenantMetrics{name, newCells(n, len(classes))}
+		t := &TenantMetrics{name: name, cells: newCells(n, len(classes))}
+		m.live.tenant(t)
+		return t
 	})
 	m.policies = newBounded(o.MaxNames, other, m.capped("sluice_limit_decisions_total"), func(name string) *PolicyMetrics {
 		return &PolicyMetrics{m.stripes, name, newCells(n, len(limitResults)*len(zones))}
@@ -130,6 +135,7 @@ type RouteMetrics struct {
 type routeCells struct {
 	name  string
 	cells cells // request_seconds, request_bytes, response_bytes
+	live  *liveBlock
 }
 
 // Where the histograms of a route start in its block.
@@ -160,6 +166,7 @@ type ListenerMetrics struct {
 type TenantMetrics struct {
 	name  string
 	cells cells // by class
+	liveOf
 }
 
 // PolicyMetrics counts the decisions of one limit policy.
@@ -255,6 +262,8 @@ func (m *Metrics) Observe(o *Observation) {
 		r = m.unrouted
 	}
 	r.requests.add(s, methodIndex(o.Method)*len(classes)+class, 1)
+	bucket := series.Index(o.Duration)
+	r.route.live.observe(s, bucket, class, o)
 	c := &r.route.cells
 	requestSeconds.observe(c, s, slotRequestSeconds, int64(o.Duration))
 	bodyBytes.observe(c, s, slotRequestBytes, o.BytesIn)
@@ -267,6 +276,7 @@ func (m *Metrics) Observe(o *Observation) {
 	}
 	if o.Tenant != nil {
 		o.Tenant.cells.add(s, class, 1)
+		o.Tenant.live.Load().observe(s, bucket, class, o)
 	}
 }
 

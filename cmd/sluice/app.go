@@ -56,6 +56,7 @@ type app struct {
 	gossip    *gossip
 	policies  *policies
 	staff     *staff
+	traffic   *traffic
 
 	adminSocket net.Listener
 	adminServer *http.Server
@@ -96,6 +97,7 @@ func newApp(doc *conf.Document, log *slog.Logger, level *slog.LevelVar, line *li
 	a.newGuard()
 	a.keys = auth.NewKeyStore(auth.KeyStoreOptions{Logger: log})
 	a.gossip = newGossip(doc, a.facts, line, log)
+	a.traffic = newTraffic(doc.Node.Name, a.metrics.Live().Store(), a.gossip)
 	if a.limits, err = a.newLimits(doc); err != nil {
 		return nil, err
 	}
@@ -126,6 +128,7 @@ func newApp(doc *conf.Document, log *slog.Logger, level *slog.LevelVar, line *li
 
 	a.phases = []phase{
 		a.background("logs", a.logs.Run, 5*time.Second),
+		a.background("metrics", a.metrics.Run, time.Second),
 		a.background("facts", a.facts.Run, 2*time.Second),
 		a.background("operators' keys", a.staff.Run, time.Second),
 		a.background("policies", a.policies.Run, 3*time.Second),

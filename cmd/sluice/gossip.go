@@ -34,6 +34,9 @@ type gossip struct {
 	fds   *tableflip.Fds
 	log   *slog.Logger
 
+	// introduce is called with each member before it runs, to name its topics.
+	introduce []func(*cluster.Node)
+
 	mu     sync.Mutex // guards the fields below
 	base   *cluster.Sockets
 	member *cluster.Node // nil: not now
@@ -97,6 +100,9 @@ func (g *gossip) join(handover []byte) error {
 	}
 	g.peers.attach(member)
 	g.books.attach(member)
+	for _, f := range g.introduce {
+		f(member)
+	}
 	g.member, g.run, g.given = member, goRun(member.Run), nil
 	return nil
 }

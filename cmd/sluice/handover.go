@@ -227,6 +227,7 @@ func (a *app) parts() []part {
 		a.inheritancePart(),
 		a.gossip.part(),
 		factsPart(a.facts), // after gossip, which adds to them
+		{name: "series", give: whole(a.metrics.Live().Store().Encode), take: a.metrics.Live().Store().Restore},
 	}
 }
 

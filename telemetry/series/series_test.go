@@ -343,3 +343,38 @@ func BenchmarkWindow(b *testing.B) {
 	}
 	b.ReportMetric(float64(len(s.Encode())), "bytes/day")
 }
+
+func TestReportsOfNodesMerge(t *testing.T) {
+	now := time.Unix(1_800_000_060, 0)
+	a, b := New(Options{}), New(Options{})
+	for i := range int64(30) {
+		a.Add(1_800_000_000+i, Key{Total, ""}, one(time.Millisecond))
+		b.Add(1_800_000_020+i, Key{Total, ""}, one(time.Second))
+	}
+	b.Add(1_800_000_050, Key{Tenant, "acme"}, one(time.Second))
+	text, err := b.Report(now, time.Minute).MarshalJSON()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var told Report
+	if err := told.UnmarshalJSON(text); err != nil {
+		t.Fatal(err)
+	}
+	all := a.Report(now, time.Minute)
+	all.Merge(&told)
+	if all.Covered != time.Minute || len(all.Series) != 2 || all.Series[Key{Total, ""}].Requests() != 60 || all.Series[Key{Tenant, "acme"}].Requests() != 1 {
+		t.Errorf("%+v", all)
+	}
+	starts, points, err := MergeHistories(a.History(Key{Total, ""}, now, time.Minute), b.History(Key{Total, ""}, now, time.Minute))
+	if err != nil || len(starts) != 50 || !slices.IsSorted(starts) {
+		t.Fatalf("%d steps, %v", len(starts), err)
+	}
+	if points[0].Requests() != 1 || points[25].Requests() != 2 {
+		t.Errorf("the first step has %d requests, the 26th %d", points[0].Requests(), points[25].Requests())
+	}
+	for _, bad := range []string{`{"rows":[{"k":"xx","p":""}]}`, `{"rows":[{"k":"r","p":"AA=="}]}`, `[]`} {
+		if told.UnmarshalJSON([]byte(bad)) == nil {
+			t.Errorf("%s is taken for a report", bad)
+		}
+	}
+}
