@@ -1,7 +1,6 @@
 package main
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -37,8 +36,7 @@ type topView struct {
 
 // topBan and topAlert are the parts of these resources that top shows.
 type topBan struct {
-	Kind   string    `json:"kind"`
-	Value  string    `json:"value"`
+	Target string    `json:"target"`
 	Reason string    `json:"reason"`
 	Until  time.Time `json:"until"`
 }
@@ -193,7 +191,7 @@ func printTop(w io.Writer, v *topView, rows int) {
 	}
 	fmt.Fprintf(w, "%d bans\n", len(v.Bans))
 	for _, b := range v.Bans[:min(len(v.Bans), 5)] {
-		fmt.Fprintf(w, "%s\t%s\tuntil %s\t%s\n", cmp.Or(b.Kind, "-"), b.Value, b.Until.Local().Format(time.TimeOnly), b.Reason)
+		fmt.Fprintf(w, "%s\tuntil %s\t%s\n", b.Target, b.Until.Local().Format(time.TimeOnly), b.Reason)
 	}
 }
 
