@@ -12,6 +12,7 @@ K6      := $(BIN)/k6
 FUZZTIME ?= 20s
 DEMO_FLAGS ?=
 UPGRADES ?= 50
+SEEDS ?= 2000
 
 .PHONY: help
 help: ## List these targets.
@@ -36,6 +37,11 @@ lint unit integration drills bench fuzz generate: export GOFLAGS := -pgo=off
 unit: build ## Unit tests, under the race detector and without it where allocations are counted.
 	SLUICE_TEST_BINARY=$(CURDIR)/$(BIN)/sluice $(GO) test -race -shuffle=on ./...
 	$(GO) test -run 'Alloc' ./...
+	$(GO) test ./loadtest/sim
+
+.PHONY: sim
+sim: ## SEEDS random fault schedules of a simulated cluster, the limits checked after every admission.
+	$(GO) test -count 1 -timeout 0 -run 'Random' ./loadtest/sim -seeds $(SEEDS)
 
 .PHONY: integration
 integration: build ## The built binary against FastAPI on uvicorn and real clients.
