@@ -25,6 +25,9 @@ func (e *exchange) signals() detector.Signal {
 // answerSignals says what the answer tells.
 func (e *exchange) answerSignals() detector.Signal {
 	rec := &e.record
+	if rec.WAF != nil && rec.WAF.Attack {
+		return detector.Attack
+	}
 	switch rec.Origin {
 	case refusals[codeBlocked].word, refusals[codeAbnormalUsage].word:
 		return 0

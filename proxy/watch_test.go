@@ -13,7 +13,9 @@ import (
 
 	"sluice/internal/geofile"
 	"sluice/internal/issuer"
+	"sluice/telemetry"
 	"sluice/waf/bans"
+	"sluice/waf/detector"
 )
 
 // textLines are lines as they were written.
@@ -159,6 +161,26 @@ func TestPlacesAreRefused(t *testing.T) {
 		}
 		if got := status(from); got != 200 {
 			t.Errorf("%s ended: %d", target, got)
+		}
+	}
+}
+
+// What the firewall calls an attack counts as one, refused or only detected; a
+// ban that was met does not count again.
+func TestSignalsOfARequest(t *testing.T) {
+	for _, c := range []struct {
+		rec  telemetry.Record
+		want detector.Signal
+	}{
+		{telemetry.Record{Status: 403, Origin: "blocked", WAF: &telemetry.WAFRecord{Attack: true}}, detector.Attack},
+		{telemetry.Record{Status: 200, Origin: "upstream", WAF: &telemetry.WAFRecord{Attack: true}}, detector.Attack},
+		{telemetry.Record{Status: 200, Origin: "upstream", WAF: &telemetry.WAFRecord{}}, 0},
+		{telemetry.Record{Status: 403, Origin: "blocked"}, 0},
+		{telemetry.Record{Status: 404, Origin: "upstream"}, detector.Refused},
+	} {
+		e := &exchange{record: c.rec}
+		if got := e.signals(); got != c.want {
+			t.Errorf("%+v: got %b, want %b", c.rec, got, c.want)
 		}
 	}
 }
