@@ -13,7 +13,7 @@
 //     refuses. What stands before it says "cannot match" or nothing.
 //  2. The rules that the engine reports are those that it would report without
 //     the proof, request by request (tested over the rule set's own regression
-//     tests, over generated requests and by fuzzing).
+//     tests; the transformations are fuzzed against the engine's in waf/proof).
 //  3. Nothing is cut off to be looked at: what is beyond a limit is refused.
 //  4. An engine is built once for all routes with the same rules, and only when
 //     one of them is switched on.
