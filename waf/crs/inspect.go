@@ -40,7 +40,9 @@ type inspection struct {
 	scan   *proof.Scan
 	parsed parsed
 	path   []byte
-	keep   []bool // by position in parsed.post: not clear
+	keep   []bool             // by position in parsed.post: not clear
+	work   int                // see DefaultWork
+	read   [proof.NumVars]int // bytes of each part that the engine read
 }
 
 func newInspection(e *Engine) *inspection {
@@ -54,7 +56,7 @@ func (in *inspection) reset() {
 		*list = (*list)[:0]
 	}
 	*p = parsed{get: p.get, post: p.post, header: p.header, cookies: p.cookies}
-	in.keep = in.keep[:0]
+	in.keep, in.work, in.read = in.keep[:0], 0, [proof.NumVars]int{}
 	in.scan.Reset()
 }
 
@@ -76,6 +78,7 @@ func (in *inspection) inspect(r *Request, set *Settings) Verdict {
 		return Verdict{Refused: true, Excess: string(x)}
 	}
 	p, s := &in.parsed, in.scan
+	s.Limit = set.Limits.Work
 	p.readHead(r)
 	p.kind = kind
 	if set.Whole || p.failed {
@@ -100,9 +103,10 @@ func (in *inspection) inspect(r *Request, set *Settings) Verdict {
 	if len(p.get)+len(p.post) > set.Limits.Arguments {
 		return Verdict{Refused: true, Excess: "arguments"}
 	}
-	if s.Work > set.Limits.Work {
+	if s.Exceeded() {
 		return Verdict{Refused: true, Excess: "work"}
 	}
+	in.work = s.Work
 	candidates, any := s.Candidates()
 	if !any {
 		return Verdict{}
@@ -172,14 +176,8 @@ func (in *inspection) readBody(r *Request, set *Settings) (excess string, sure b
 		return "arguments", false
 	}
 	in.keep = append(in.keep, make([]bool, len(p.post))...)
-	for begin := 0; begin < len(p.post); begin += 64 { // so that the work is bounded, too
-		end := min(begin+64, len(p.post))
-		in.judgeArgs(proof.ArgPost, p.post[begin:end], set, in.keep[begin:end])
-		if s.Work > set.Limits.Work {
-			return "work", false
-		}
-	}
-	return "", !in.e.whole
+	in.judgeArgs(proof.ArgPost, p.post, set, in.keep)
+	return "", true
 }
 
 // state is what the engine's transaction is behind its public face.
@@ -193,9 +191,16 @@ type state interface {
 // setter is how a variable of one value is set.
 type setter interface{ Set(string) }
 
+// parsePrice is what the engine's reading of a byte costs, see DefaultWork.
+var parsePrice = [...]int{KindMultipart: 2, KindXML: 16, KindText: 0}
+
 // readByEngine lets the engine read a multipart or XML body, and judges what it
 // found.
 func (in *inspection) readByEngine(r *Request) (sure bool) {
+	in.scan.Work += parsePrice[in.parsed.kind] * len(r.Body)
+	if in.scan.Exceeded() {
+		return true
+	}
 	tx := in.e.parser.NewTransaction().(state)
 	defer func() { _ = tx.Close() }()
 	for _, v := range r.Header["Content-Type"] {
@@ -211,10 +216,14 @@ func (in *inspection) readByEngine(r *Request) (sure bool) {
 		return false
 	}
 	s := in.scan
-	single := func(v proof.Var, c collection.Single) { s.Value(v, "", c.Get()) }
+	value := func(v proof.Var, key, text string) {
+		in.read[v] += len(text) + 16
+		s.Value(v, key, text)
+	}
+	single := func(v proof.Var, c collection.Single) { value(v, "", c.Get()) }
 	each := func(v proof.Var, c collection.Collection) {
 		for _, m := range c.FindAll() {
-			s.Value(v, lower(m.Key()), m.Value())
+			value(v, lower(m.Key()), m.Value())
 		}
 	}
 	if e := vars.RequestBodyError().Get(); e != "" && e != "0" {
@@ -231,13 +240,13 @@ func (in *inspection) readByEngine(r *Request) (sure bool) {
 	each(proof.MultipartName, vars.MultipartName())
 	for _, m := range vars.RequestXML().FindAll() {
 		if m.Key() == "/*" {
-			s.Value(proof.XMLText, "", m.Value())
+			value(proof.XMLText, "", m.Value())
 		} else {
-			s.Value(proof.XMLAttribute, "", m.Value())
+			value(proof.XMLAttribute, "", m.Value())
 		}
 	}
 	if body := vars.RequestBody().Get(); body != "" {
-		s.Value(proof.Body, "", body)
+		value(proof.Body, "", body)
 	}
 	return true
 }
@@ -303,7 +312,7 @@ func (in *inspection) fingerprint(rule int) (f proof.Fingerprint, ok bool) {
 // are nil, with every rule and the body as it came.
 func (in *inspection) run(r *Request, set *Settings, candidates []bool) Verdict {
 	e, p := in.e, &in.parsed
-	if candidates != nil && in.cost(r, candidates) > set.Limits.Work {
+	if in.work = in.cost(r, candidates); in.work > set.Limits.Work && !set.Whole {
 		return Verdict{Refused: true, Excess: "work"}
 	}
 	tx := e.waf.NewTransaction().(state)
@@ -380,30 +389,61 @@ func (in *inspection) giveBody(tx state, r *Request, whole bool) {
 	}
 }
 
-// cost is the work that the engine would have with the candidates: each looks
-// at each argument that is left, with a pattern matcher that costs about 24
-// times what a byte costs in the proof.
+// What the engine costs for each byte that it looks at, see DefaultWork.
+const (
+	rulePrice = 24  // with one rule
+	headPrice = 600 // of a head, with every rule
+)
+
+// cost is the work that a request makes in all when the engine runs: each
+// candidate looks at each argument that is left, with a pattern matcher that
+// takes longer than ours. Without candidates, all rules look at the head: a body
+// that comes without them is refused for what it is, before a rule looks at it.
 func (in *inspection) cost(r *Request, candidates []bool) int {
-	n := 0
+	p := &in.parsed
+	fields := 0
+	for _, h := range p.header {
+		fields += len(h.name) + len(h.value)
+	}
+	if candidates == nil {
+		return in.scan.Work + headPrice*(len(r.Target)+fields/4)
+	}
+	sizes := in.sizes(fields)
+	total := 0
 	for i, c := range candidates {
-		if c && in.e.remove[i] != 0 {
-			n++
+		if !c || in.e.remove[i] == 0 {
+			continue
+		}
+		looks := in.e.program.Looks(i)
+		for v, size := range sizes {
+			if looks.Has(proof.Var(v)) {
+				total += size
+			}
 		}
 	}
-	p := &in.parsed
-	size := len(p.raw)
-	for _, a := range p.get {
-		size += len(a.value) + len(a.name) + 16
+	return in.scan.Work + rulePrice*total
+}
+
+// sizes returns how many bytes the engine gets of each part of the request; what
+// it reads itself is already counted in in.read.
+func (in *inspection) sizes(fields int) [proof.NumVars]int {
+	const entry = 16 // bytes that stand for the entry itself
+	p, sizes := &in.parsed, in.read
+	for _, v := range []proof.Var{proof.URI, proof.URIRaw, proof.Filename, proof.Basename, proof.Line, proof.Query} {
+		sizes[v] = len(p.raw)
 	}
-	all := in.e.program.ArgumentsMatter()
+	sizes[proof.Header], sizes[proof.Cookie] = fields, fields
+	for _, a := range p.get {
+		sizes[proof.ArgGet] += len(a.value) + entry
+		sizes[proof.ArgGetName] += len(a.name) + entry
+	}
+	all := in.e.whole || in.e.program.ArgumentsMatter()
 	for i, a := range p.post {
 		if all || in.keep[i] {
-			size += len(a.value) + len(a.name) + 16
+			sizes[proof.ArgPost] += len(a.value) + entry
+			sizes[proof.ArgPostName] += len(a.name) + entry
 		}
 	}
-	size += len(p.body)
-	if p.kind == KindMultipart || p.kind == KindXML {
-		size += len(r.Body)
-	}
-	return in.scan.Work + 24*n*size
+	sizes[proof.Body] += len(p.body)
+	return sizes
 }

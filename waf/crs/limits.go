@@ -18,10 +18,10 @@ type Limits struct {
 var DefaultLimits = Limits{Body: 1 << 20, Arguments: 1000, NameLength: 512, Depth: 32, Parts: 100, Work: DefaultWork}
 
 // DefaultWork bounds the cost of one request: bytes looked at, weighed by what
-// looking costs, so that the answer is the same on every machine. It stands for
-// some tens of milliseconds of a core: 10 KB of prose in one JSON value are just
-// within it, and took 28 ms (BenchmarkInspect/text-10KB-in-JSON).
-const DefaultWork = 8 << 20
+// looking costs, so that the answer is the same on every machine. A unit is 2 to
+// 4 ns of a core, and so the whole at most about 20 ms (BenchmarkDear). It is
+// enough for some 100 KB of prose in one value.
+const DefaultWork = 5 << 20
 
 // excess is the limit that a request goes beyond, "" for none.
 type excess string

@@ -14,15 +14,60 @@ import (
 	"github.com/corazawaf/libinjection-go"
 	"rsc.io/binaryregexp"
 
+	"sluice/waf/dfa"
 	"sluice/waf/seclang"
 )
 
 // operator is a rule's operator with its argument.
 type operator struct {
 	// test reports whether a value matches; nil: fulfilled needs are a match.
-	test func(string) bool
+	test test
 	// alternatives as by requirements; nil: every value has to be tested.
 	alternatives [][]need
+	// injection: the test is one of libinjection's, which look longer.
+	injection bool
+}
+
+// price is what the test of a byte costs.
+func (o *operator) price() int {
+	if o.injection {
+		return injectionPrice
+	}
+	return 1
+}
+
+// test is an operator's own judgement of a value, and what it cost beyond its
+// price.
+type test func(value string) (matched bool, extra int)
+
+// plain is an operator that always costs the same for a byte.
+func plain(f func(string) bool) test {
+	return func(s string) (bool, int) { return f(s), 0 }
+}
+
+// slow is an operator that looks at a byte for long.
+func slow(f func(string) bool) test {
+	return func(s string) (bool, int) { return f(s), slowness * len(s) }
+}
+
+// not is the operator that matches what t does not.
+func (t test) not() test {
+	return func(s string) (bool, int) {
+		matched, extra := t(s)
+		return !matched, extra
+	}
+}
+
+// or is the operator that matches what t or u does.
+func (t test) or(u test) test {
+	return func(s string) (bool, int) {
+		matched, extra := u(s)
+		if matched {
+			return true, extra
+		}
+		matched, more := t(s)
+		return matched, extra + more
+	}
 }
 
 // compileOperator returns the operator of a link, false when it is not known.
@@ -44,21 +89,27 @@ func compileOperator(op seclang.Operator, constant func(name string) (string, bo
 			o, ok = compilePhrases(phrases)
 		}
 	case "detectsqli":
-		o.test = func(s string) bool { found, _ := libinjection.IsSQLi(s); return found }
+		o.injection = true
+		o.test = plain(func(s string) bool { found, _ := libinjection.IsSQLi(s); return found })
 	case "detectxss":
-		o.test = libinjection.IsXSS
+		o.injection = true
+		o.test = plain(libinjection.IsXSS)
 	case "validatebyterange":
-		o.test, ok = byteRange(arg)
+		var invalid func(string) bool
+		invalid, ok = byteRange(arg)
+		o.test = plain(invalid)
 	case "validateurlencoding":
-		o.test = badURLEncoding
+		o.test = plain(badURLEncoding)
 	case "validateutf8encoding":
-		o.test = func(s string) bool { return !utf8.ValidString(s) }
+		o.test = plain(func(s string) bool { return !utf8.ValidString(s) })
 	case "unconditionalmatch":
-		o.test = func(string) bool { return true }
+		o.test = plain(func(string) bool { return true })
 	case "nomatch":
-		o.test = func(string) bool { return false }
+		o.test = plain(func(string) bool { return false })
 	default:
-		o.test, ok = compare(strings.ToLower(op.Name), arg)
+		var holds func(string) bool
+		holds, ok = compare(strings.ToLower(op.Name), arg)
+		o.test = plain(holds)
 	}
 	if !ok {
 		return operator{}, false
@@ -67,8 +118,7 @@ func compileOperator(op seclang.Operator, constant func(name string) (string, bo
 		if o.test == nil {
 			return operator{}, false
 		}
-		test := o.test
-		return operator{test: func(s string) bool { return !test(s) }}, true
+		return operator{test: o.test.not()}, true
 	}
 	return o, true
 }
@@ -126,29 +176,42 @@ func compare(name, arg string) (func(string) bool, bool) {
 // matches some of these patterns by bytes and not by characters.
 var highEscape = regexp.MustCompile(`\\x(?:[89a-fA-F][0-9a-fA-F]|\{[0-9a-fA-F]*[89a-fA-F][0-9a-fA-F]\})`)
 
-func compileRx(pattern string) (operator, bool) {
+func compileRx(pattern string) (o operator, ok bool) {
 	flags := "(?sm)" + pattern // the engine's flags
-	if highEscape.MatchString(pattern) || !utf8.ValidString(pattern) {
+	bytewise := highEscape.MatchString(pattern) || !utf8.ValidString(pattern)
+	byRunes, err := compileRunes(flags)
+	switch {
+	case bytewise:
 		// By bytes or by characters: what either of the two matches is a match.
-		byBytes, err := binaryregexp.Compile(pattern)
-		if err != nil {
+		byBytes, err2 := binaryregexp.Compile(pattern)
+		if err2 != nil {
 			return operator{}, false
 		}
-		test := byBytes.MatchString
-		if byRunes, err := regexp.Compile(flags); err == nil {
-			test = func(s string) bool { return byBytes.MatchString(s) || byRunes.MatchString(s) }
+		o.test = slow(byBytes.MatchString)
+		if err == nil {
+			o.test = o.test.or(byRunes)
 		}
-		return operator{test: test}, true
-	}
-	re, err := regexp.Compile(flags)
-	if err != nil {
+	case err != nil:
 		return operator{}, false
+	default:
+		o.test = byRunes
 	}
-	o := operator{test: re.MatchString}
-	if alternatives, ok := requirements(flags); ok {
+	if alternatives, ok := requirements(flags, bytewise); ok {
 		o.alternatives = alternatives
 	}
 	return o, true
+}
+
+// compileRunes makes the test of an expression that is matched by characters.
+func compileRunes(pattern string) (test, error) {
+	if m, err := dfa.Compile(pattern); err == nil {
+		return m.Match, nil
+	}
+	re, err := regexp.Compile(pattern)
+	if err != nil {
+		return nil, err
+	}
+	return slow(re.MatchString), nil
 }
 
 // compilePhrases makes the operator that looks for one of the phrases, in

@@ -60,7 +60,8 @@ func (p *Program) Opaque() []Opaque { return p.opaque }
 // link is one condition of a rule, that one value of several has to fulfil.
 type link struct {
 	rule  int
-	test  func(string) bool
+	test  test
+	price int  // of one byte, for test
 	exact bool // fulfilled needs are a match
 	chain []*transformation
 	each  bool // multiMatch: looks at the value before and after each transformation
@@ -82,6 +83,7 @@ type rule struct {
 	links   []uint16 // that all have to match
 	setters [][]int  // for each further condition: rules of which one has to be a candidate
 	inputs  []Input  // all that the rule depends on, when that is known
+	looks   Vars     // at which parts of a request it looks, or may look
 	phase   int
 }
 
@@ -103,6 +105,9 @@ func (p *Program) Rules(f func(index, id int, finds bool)) {
 func (p *Program) Possible(index int) bool {
 	return !slices.ContainsFunc(p.rules[index].setters, func(s []int) bool { return len(s) == 0 })
 }
+
+// Looks returns at which parts of a request a rule looks, or may look.
+func (p *Program) Looks(index int) Vars { return p.rules[index].looks }
 
 // Inputs returns what a rule depends on, nil when that is not known.
 func (p *Program) Inputs(index int) []Input { return p.rules[index].inputs }
@@ -403,6 +408,7 @@ func (c *compiler) rule(index int, r *seclang.Rule) error {
 		if len(l.Targets) == 0 {
 			continue // always matches
 		}
+		out.looks |= looks(l)
 		ins, tx, ok := c.inputs(l)
 		inputs, reads, known = append(inputs, ins...), append(reads, tx...), known && ok
 		n, setters, verdict, reason := c.link(index, l)
@@ -441,6 +447,22 @@ func (c *compiler) rule(index int, r *seclang.Rule) error {
 	c.p.ids[r.ID] = index
 	c.p.rules = append(c.p.rules, out)
 	return nil
+}
+
+// looks returns at which parts of a request a condition may look.
+func looks(l *seclang.Rule) (v Vars) {
+	for _, t := range l.Targets {
+		switch {
+		case t.Exclude, t.Count, t.Name == "TX", strings.HasPrefix(t.Name, "MATCHED_VAR"): // the latter are what a link before looked at
+		case variables[t.Name] == nil:
+			return ^Vars(0)
+		default:
+			for _, one := range variables[t.Name] {
+				v |= 1 << one
+			}
+		}
+	}
+	return v
 }
 
 func aboutArguments(t seclang.Target) bool { return !t.Exclude && strings.HasPrefix(t.Name, "ARGS") }
@@ -490,7 +512,7 @@ func (c *compiler) link(index int, l *seclang.Rule) (n uint16, setters []int, v 
 	if len(c.p.links) >= 1<<15 {
 		return 0, nil, unknown, "there are too many rules"
 	}
-	c.p.links = append(c.p.links, link{rule: index, test: op.test, exact: op.test == nil, chain: chain, each: l.Has("multimatch")})
+	c.p.links = append(c.p.links, link{rule: index, test: op.test, price: op.price(), exact: op.test == nil, chain: chain, each: l.Has("multimatch")})
 	c.needs(n, op.alternatives)
 	for _, t := range include {
 		c.targets = append(c.targets, placed{n, t, except})
@@ -539,7 +561,7 @@ func (c *compiler) transactionLink(include []seclang.Target, l *seclang.Rule) (n
 		for _, f := range chain {
 			value = f.apply(nil, value)
 		}
-		if op.test(value) {
+		if matched, _ := op.test(value); matched {
 			return 0, nil, unknown, "it looks at the transaction variable " + t.Key + ", which is " + value
 		}
 	}

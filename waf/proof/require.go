@@ -42,13 +42,15 @@ const (
 // The texts are taken with ASCII letters in lower case. A pattern that ignores
 // case also matches U+017F for s and U+212A for k: whoever tests a text that
 // holds one of these must not rely on needs (see foldHazard).
-func requirements(pattern string) (alternatives [][]need, ok bool) {
+//
+// With bytewise, they hold for a matcher that takes \x{e9} for one byte, too.
+func requirements(pattern string, bytewise bool) (alternatives [][]need, ok bool) {
 	re, err := syntax.Parse(pattern, syntax.Perl)
 	if err != nil {
 		return nil, false
 	}
 	for _, branch := range branches(re) {
-		needs := analyse(branch).needs()
+		needs := analysis{bytewise}.of(branch).needs()
 		if len(needs) == 0 {
 			return nil, false
 		}
@@ -123,7 +125,16 @@ func (s *byteSet) addFolded(c byte) {
 	}
 }
 
-func analyse(re *syntax.Regexp) facts {
+// analysis reads needs off a pattern.
+type analysis struct{ bytewise bool }
+
+// highBytes demands a byte outside ASCII.
+func highBytes() (n need) {
+	n.bytes[2], n.bytes[3] = ^uint64(0), ^uint64(0)
+	return n
+}
+
+func (a analysis) of(re *syntax.Regexp) facts {
 	switch re.Op {
 	case syntax.OpEmptyMatch, syntax.OpBeginLine, syntax.OpEndLine, syntax.OpBeginText, syntax.OpEndText,
 		syntax.OpWordBoundary, syntax.OpNoWordBoundary:
@@ -131,6 +142,9 @@ func analyse(re *syntax.Regexp) facts {
 	case syntax.OpLiteral:
 		var b []byte
 		for _, r := range re.Rune {
+			if a.bytewise && r >= utf8.RuneSelf {
+				return facts{demands: []need{highBytes()}}
+			}
 			if r == utf8.RuneError || r >= utf8.RuneSelf && re.Flags&syntax.FoldCase != 0 {
 				return facts{} // matches broken UTF-8, or has other cases than the automaton folds
 			}
@@ -143,28 +157,28 @@ func analyse(re *syntax.Regexp) facts {
 	case syntax.OpCharClass:
 		return analyseClass(re.Rune)
 	case syntax.OpCapture:
-		return analyse(re.Sub[0])
+		return a.of(re.Sub[0])
 	case syntax.OpConcat:
-		return analyseConcat(re.Sub)
+		return a.concat(re.Sub)
 	case syntax.OpAlternate:
-		return analyseAlternate(re.Sub)
+		return a.alternate(re.Sub)
 	case syntax.OpQuest:
-		if f := analyse(re.Sub[0]); f.isExact && len(f.exact) < maxLiterals {
+		if f := a.of(re.Sub[0]); f.isExact && len(f.exact) < maxLiterals {
 			return exactly(unique(append(slices.Clone(f.exact), ""))...)
 		}
 	case syntax.OpPlus:
-		return facts{demands: analyse(re.Sub[0]).needs()}
+		return facts{demands: a.of(re.Sub[0]).needs()}
 	case syntax.OpRepeat:
 		if re.Min == 0 {
 			return facts{}
 		}
-		f := analyse(re.Sub[0])
+		f := a.of(re.Sub[0])
 		if f.isExact && re.Min == re.Max && re.Min <= 8 {
 			subs := make([]*syntax.Regexp, re.Min)
 			for i := range subs {
 				subs[i] = re.Sub[0]
 			}
-			return analyseConcat(subs)
+			return a.concat(subs)
 		}
 		return facts{demands: f.needs()}
 	}
@@ -211,7 +225,7 @@ func analyseClass(ranges []rune) facts {
 	return facts{demands: []need{n}}
 }
 
-func analyseConcat(subs []*syntax.Regexp) facts {
+func (a analysis) concat(subs []*syntax.Regexp) facts {
 	run := []string{""} // the texts that end here, since the last part that is not exact
 	var demands []need
 	whole := true
@@ -222,7 +236,7 @@ func analyseConcat(subs []*syntax.Regexp) facts {
 		run, whole = []string{""}, false
 	}
 	for _, sub := range subs {
-		f := analyse(sub)
+		f := a.of(sub)
 		if !f.isExact {
 			flush()
 			demands = append(demands, f.demands...)
@@ -232,9 +246,9 @@ func analyseConcat(subs []*syntax.Regexp) facts {
 			flush()
 		}
 		next := make([]string, 0, len(run)*len(f.exact))
-		for _, a := range run {
-			for _, b := range f.exact {
-				next = append(next, a+b)
+		for _, before := range run {
+			for _, text := range f.exact {
+				next = append(next, before+text)
 			}
 		}
 		run = unique(next)
@@ -250,12 +264,12 @@ func longest(s []string) int {
 	return len(slices.MaxFunc(s, func(a, b string) int { return len(a) - len(b) }))
 }
 
-func analyseAlternate(subs []*syntax.Regexp) facts {
+func (a analysis) alternate(subs []*syntax.Regexp) facts {
 	all := make([]facts, len(subs))
 	exact := []string{}
 	isExact := true
 	for i, sub := range subs {
-		all[i] = analyse(sub)
+		all[i] = a.of(sub)
 		isExact = isExact && all[i].isExact
 		exact = append(exact, all[i].exact...)
 	}

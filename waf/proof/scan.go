@@ -1,6 +1,7 @@
 package proof
 
 import (
+	"math"
 	"math/bits"
 	"strconv"
 	"unicode/utf8"
@@ -25,9 +26,23 @@ type Scan struct {
 	// taken one for a step that changed nothing, and so gone on from another text.
 	ambiguous []uint16
 
-	// Work is how many bytes have been looked at: the sum over values and
-	// texts. It bounds what a request may cost, independent of the machine.
+	// Work is how many bytes have been looked at, weighed by what a look costs:
+	// the sum over values and texts. It bounds what a request may cost,
+	// independent of the machine.
 	Work int
+	// Limit bounds Work: once it is reached, values are not looked at any more,
+	// and are not clear.
+	Limit int
+}
+
+// Exceeded reports whether something was not looked at, or should not have been:
+// then nothing is known of the request.
+func (s *Scan) Exceeded() bool { return s.Work > s.Limit }
+
+// spend adds to the work; false when that is beyond the limit.
+func (s *Scan) spend(n int) bool {
+	s.Work += n
+	return s.Work <= s.Limit
 }
 
 // textState is one text that a value becomes.
@@ -58,7 +73,7 @@ func (s *Scan) Reset() {
 func (s *Scan) reset() {
 	clear(s.hit)
 	clear(s.counts)
-	s.Work = 0
+	s.Work, s.Limit = 0, math.MaxInt
 }
 
 // Value judges an entry of a part of the request: its key, in lower case, and
@@ -126,10 +141,10 @@ func (s *Scan) remembered(c *class, value string) (clear bool) {
 	}
 	f := s.p.memory.fingerprint(c.id, value)
 	if s.p.memory.has(f) {
-		s.Work += len(value) / 8
+		s.Work += valuePrice/4 + len(value)/8
 		return true
 	}
-	if clear = s.judge(c, value); clear {
+	if clear = s.judge(c, value); clear && !s.Exceeded() {
 		s.p.memory.add(f)
 	}
 	return clear
@@ -139,7 +154,9 @@ func (s *Scan) remembered(c *class, value string) (clear bool) {
 // none.
 func (s *Scan) judge(c *class, value string) (clear bool) {
 	p := s.p
-	s.become(c, value)
+	if !s.spend(valuePrice) || !s.become(c, value) {
+		return false
+	}
 	clear = true
 	match := func(n uint16) {
 		s.hit[n>>6] |= 1 << (n & 63)
@@ -150,6 +167,9 @@ func (s *Scan) judge(c *class, value string) (clear bool) {
 	}
 	for i := range s.texts {
 		t := &s.texts[i]
+		if !s.spend(len(t.s)) {
+			return false
+		}
 		for w, set := range t.links {
 			for rest := set & p.always[w]; rest != 0; rest &= rest - 1 {
 				n := uint16(w<<6 + bits.TrailingZeros64(rest))
@@ -170,7 +190,6 @@ func (s *Scan) judge(c *class, value string) (clear bool) {
 			}
 		}
 		s.found = p.auto.scan(t.s, s.seen, s.found[:0])
-		s.Work += len(t.s)
 		for _, f := range s.found {
 			for j := range p.byNeed[f] {
 				a := &p.byNeed[f][j]
@@ -198,10 +217,24 @@ func (s *Scan) judge(c *class, value string) (clear bool) {
 	return clear
 }
 
+// test asks the operator of a link; beyond the limit the answer is yes.
 func (s *Scan) test(n uint16, text string) bool {
-	s.Work += len(text)
-	return s.p.links[n].test(text)
+	l := &s.p.links[n]
+	if !s.spend(l.price * len(text)) {
+		return true
+	}
+	matched, extra := l.test(text)
+	s.Work += extra
+	return matched
 }
+
+// What a byte costs, in bytes that the automaton looks at, which are some 5 ns
+// each with all that is done for them (BenchmarkDear in waf/crs).
+const (
+	slowness       = 40 // a pattern that package dfa does not match
+	injectionPrice = 4  // libinjection
+	valuePrice     = 64 // a value by itself, however short
+)
 
 // fulfilled reports whether a text has all that an alternative needs.
 func (s *Scan) fulfilled(a *alternative, t *textState) bool {
@@ -220,8 +253,8 @@ func (s *Scan) fulfilled(a *alternative, t *textState) bool {
 
 // become makes the texts that the chains of transformations of c turn value
 // into. Most transformations change nothing, and many chains end in the same
-// text, which is looked at once for all of them.
-func (s *Scan) become(c *class, value string) {
+// text, which is looked at once for all of them. false: that is beyond the limit.
+func (s *Scan) become(c *class, value string) bool {
 	s.texts = s.texts[:0]
 	s.at = s.at[:0]
 	s.arena = s.arena[:0]
@@ -236,6 +269,9 @@ func (s *Scan) become(c *class, value string) {
 			at = s.at[n.parent]
 			if from := &s.texts[at]; n.apply.touches(from.traits) {
 				in := from.s
+				if !s.spend(len(in)) {
+					return false
+				}
 				at = s.textOf(n.apply, at)
 				if n.after != nil && hidesChange(n.apply, in, s.texts[at].s) {
 					s.ambiguous = append(s.ambiguous, n.after...)
@@ -250,6 +286,7 @@ func (s *Scan) become(c *class, value string) {
 			}
 		}
 	}
+	return true
 }
 
 // hidesChange reports whether the engine may take a change for none: it tells

@@ -456,7 +456,16 @@ func trimComponents(b []byte, s string) string {
 	return text(b)
 }
 
-func removeWhitespace(_ []byte, s string) string {
+func removeWhitespace(b []byte, s string) string {
+	i := 0
+	for ; i < len(s) && s[i] < utf8.RuneSelf; i++ {
+		if c := s[i]; traitOf[c]&hasSpace == 0 {
+			b = append(b, c)
+		}
+	}
+	if i == len(s) {
+		return text(b)
+	}
 	return strings.Map(func(r rune) rune {
 		if unicode.IsSpace(r) {
 			return -1

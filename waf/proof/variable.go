@@ -44,6 +44,12 @@ const (
 	NumVars
 )
 
+// Vars is a set of parts.
+type Vars uint64
+
+// Has reports whether v is in the set.
+func (s Vars) Has(v Var) bool { return s>>v&1 != 0 }
+
 // variables are the rule language's names for them.
 var variables = map[string][]Var{
 	"ARGS": {ArgGet, ArgPost}, "ARGS_GET": {ArgGet}, "ARGS_POST": {ArgPost},
