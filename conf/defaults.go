@@ -109,6 +109,8 @@ var defaults = map[string]fallback{
 	"WAFLimits.name_length": {`512B`, "names that people chose are shorter"},
 	"WAFLimits.depth":       {`32`, "deeper documents are made to exhaust parsers"},
 	"WAFLimits.parts":       {`100`, "a form with files has a handful"},
+	"WAFEngine.time":        {`500ms`, "twenty-five times what the dearest inspection takes of a processor"},
+	"WAFEngine.overload":    {`refuse`, "what is not inspected may hold anything"},
 
 	"Logs.level":           {`info`, "starts, stops and what a person must know"},
 	"Logs.format":          {`auto`, "people read terminals, machines read the rest"},

@@ -308,6 +308,7 @@ type WAF struct {
 	Threshold int                  `yaml:"threshold" min:"1" max:"10000" doc:"Anomaly score from which a request is refused; a critical rule scores 5. Default: 5"`
 	Rules     []string             `yaml:"rules" doc:"Files with rules of your own in SecLang, in order."`
 	Limits    WAFLimits            `yaml:"limits" doc:"What a request may hold. Beyond it is refused, never cut off."`
+	Engine    WAFEngine            `yaml:"engine" doc:"How much of the machine inspections may take at once."`
 	Exclude   []WAFExclusion       `yaml:"exclude" doc:"Rules not applied somewhere."`
 	Tenants   map[string]WAFTenant `yaml:"tenants" doc:"Other settings for some tenants."`
 	IP        IPLists              `yaml:"ip" doc:"Address lists."`
@@ -324,6 +325,13 @@ type WAFLimits struct {
 	NameLength Size   `yaml:"name_length" min:"16B" doc:"Longest name of an argument, with its path. Default: 512B"`
 	Depth      int    `yaml:"depth" min:"1" max:"512" doc:"Nesting of JSON. Default: 32"`
 	Parts      int    `yaml:"parts" min:"1" max:"10000" doc:"Parts of a multipart body. Default: 100"`
+}
+
+// WAFEngine bounds what inspections take of the machine.
+type WAFEngine struct {
+	Concurrency int      `yaml:"concurrency" min:"0" max:"4096" doc:"Inspections that need the engine, or have a large body, at once. 0, or absent: half of the processors."`
+	Time        Duration `yaml:"time" min:"1ms" max:"1m" doc:"Longest that a request may wait for its inspection and be in it. Default: 500ms"`
+	Overload    string   `yaml:"overload" enum:"refuse|pass" doc:"What happens to a request that could not be inspected in that time: refuse answers 503; pass forwards it uninspected and says so in the log. Default: refuse"`
 }
 
 // WAFTenant is what differs for one tenant.

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -23,6 +24,7 @@ type inspection struct {
 	engine *crs.Engine
 	blocks bool // or else logs alone
 	passes bool // a body above the limit is forwarded without being inspected
+	yields bool // a request that could not be inspected in time is forwarded
 	set    crs.Settings
 }
 
@@ -39,7 +41,7 @@ func (g *Gateway) inspect(e *exchange) *refusal {
 		return ref
 	}
 	r := crs.Request{
-		Client: e.origin.client, Method: e.r.Method, Target: e.inspectedTarget(), Proto: e.r.Proto, Host: e.r.Host, Header: e.r.Header,
+		Client: e.origin.client, Method: e.r.Method, Target: e.inspectedTarget(), Proto: e.r.Proto, Host: e.r.Host, Header: e.r.Header, Gone: e.r.Context().Done(),
 	}
 	if inspected {
 		r.Body = e.replay.buf
@@ -47,20 +49,26 @@ func (g *Gateway) inspect(e *exchange) *refusal {
 	begin := time.Now()
 	v := p.engine.Inspect(&r, &p.set)
 	g.deps.Metrics.Inspected(time.Since(begin))
-	if e.replay.excess != "" {
+	switch {
+	case e.replay.excess != "":
 		v.Excess = e.replay.excess // passed on uninspected: never in silence
-	} else if !v.Refused && len(v.Findings) == 0 {
+	case v.Overload && e.r.Context().Err() != nil:
+		e.clientGone(e.r.Context().Err())
+		return answered
+	case !v.Refused && len(v.Findings) == 0:
 		return nil
 	}
 	action := telemetry.WAFDetect
-	if v.Refused && p.blocks {
+	if v.Refused && p.blocks && !(v.Overload && p.yields) {
 		action = telemetry.WAFBlock
 	}
 	g.noteFindings(e, p, &v, action)
-	if action == telemetry.WAFDetect {
+	switch {
+	case action == telemetry.WAFDetect:
 		return nil
-	}
-	if v.Excess == "body" {
+	case v.Overload:
+		return &refusal{code: codeNotInspected, retry: time.Second}
+	case v.Excess == "body":
 		return refusedSize
 	}
 	return refuse(codeBlocked)
@@ -78,7 +86,16 @@ func (e *exchange) inspectedTarget() string {
 // noteFindings writes what was found into the record, the metrics and the security
 // log.
 func (g *Gateway) noteFindings(e *exchange, p *inspection, v *crs.Verdict, action string) {
-	rec := &telemetry.WAFRecord{Action: action, Attack: v.Refused, Score: v.Score, Limit: v.Excess}
+	family := "limit"
+	switch {
+	case v.Overload:
+		family, v.Excess = "overload", "overload"
+		g.deps.Metrics.WAFOverloaded()
+	case len(v.Findings) > 0:
+		family = p.engine.Family(v.Findings[0].Rule)
+	}
+	g.deps.Metrics.Found(family, e.tenant, action)
+	rec := &telemetry.WAFRecord{Action: action, Attack: v.Refused && !v.Overload, Score: v.Score, Limit: v.Excess}
 	for _, f := range v.Findings {
 		rec.Rules = append(rec.Rules, f.Rule)
 		rec.Parts = append(rec.Parts, f.Part)
@@ -91,14 +108,20 @@ func (g *Gateway) noteFindings(e *exchange, p *inspection, v *crs.Verdict, actio
 		Kind: event.Firewall, Action: action, Rule: "limit", Reason: "beyond the limit " + v.Excess,
 		Count: float64(v.Score), Limit: float64(p.set.Threshold), Method: e.r.Method, Path: e.path, Agent: e.record.UserAgent,
 	}
+	switch {
+	case v.Overload:
+		ev.Rule, ev.Reason = "overload", "not inspected: no place or no time"
+	case len(v.Findings) > 0:
+		ev.Rule, ev.Target, ev.Reason = ruleIDs(v.Findings), v.Findings[0].Part, family
+	}
 	if action == telemetry.WAFBlock {
 		ev.Status = http.StatusForbidden
-		if v.Excess == "body" {
+		switch {
+		case v.Overload:
+			ev.Status = http.StatusServiceUnavailable
+		case v.Excess == "body":
 			ev.Status = http.StatusRequestEntityTooLarge
 		}
-	}
-	if len(v.Findings) > 0 {
-		ev.Rule, ev.Target, ev.Reason = ruleIDs(v.Findings), v.Findings[0].Part, p.engine.Family(v.Findings[0].Rule)
 	}
 	g.deps.Events.Write(&ev)
 }
@@ -225,6 +248,7 @@ func (r *route) inspectionFor(tenant string) *inspection {
 func (c *compiler) inspections() {
 	w := &c.doc.WAF
 	c.out.engines = make(map[string]*crs.Engine)
+	c.out.gate = c.gate(&w.Engine)
 	for i, r := range c.out.routes {
 		conf := &c.doc.Routes[i]
 		r.inspection = c.inspection(w, conf, "")
@@ -303,9 +327,27 @@ func (c *compiler) inspection(w *conf.WAF, r *conf.Route, tenant string) *inspec
 		except = append(except, crs.Exception{Rule: x.Rule, Tag: x.Tag, Argument: x.Argument})
 	}
 	return &inspection{
-		engine: e, blocks: mode == "block", passes: over == "pass",
-		set: crs.Settings{Threshold: threshold, Limits: limits, Exceptions: e.Except(except)},
+		engine: e, blocks: mode == "block", passes: over == "pass", yields: w.Engine.Overload == "pass",
+		set: crs.Settings{Threshold: threshold, Limits: limits, Exceptions: e.Except(except), Gate: c.out.gate.Gate},
 	}
+}
+
+// gate is what bounds inspections, with the settings that it was made by.
+type gate struct {
+	*crs.Gate
+	by conf.WAFEngine
+}
+
+// gate returns the gate in force, when its settings are the same, or a new one.
+func (c *compiler) gate(w *conf.WAFEngine) *gate {
+	if live := c.g.live.Load(); live != nil && live.gate != nil && live.gate.by == *w {
+		return live.gate
+	}
+	places := w.Concurrency
+	if places == 0 {
+		places = max(1, runtime.GOMAXPROCS(0)/2)
+	}
+	return &gate{crs.NewGate(places, time.Duration(w.Time)), *w}
 }
 
 // engine returns the engine of a profile: the one in force, when it is the

@@ -91,3 +91,44 @@ routes:
 		t.Errorf("the security log quotes the request: %s", events)
 	}
 }
+
+// What cannot be inspected in time is refused, unless the configuration says
+// that it passes; in detect it passes. It is never taken for an attack.
+func TestWithoutTimeForTheFirewall(t *testing.T) {
+	// Prose that takes milliseconds, and an attack, so that the engine is needed.
+	var b strings.Builder
+	for i := range 250 {
+		fmt.Fprintf(&b, "Order %d from the shop was sent today, and it's good; we select new chairs & tables. ", i)
+	}
+	body := `{"note":"` + b.String() + `' UNION SELECT password FROM users--"}`
+	for _, c := range []struct {
+		overload string
+		status   int
+	}{{"refuse", 503}, {"pass", 200}} {
+		g := newRig(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { _, _ = io.Copy(io.Discard, r.Body) }), `
+waf: {mode: block, engine: {time: 1ms, overload: `+c.overload+`}}
+routes:
+  - {path: /block/*, service: app, auth: none}
+  - {path: /detect/*, service: app, auth: none, waf: {mode: detect}}
+`)
+		head := []string{"Content-Type: application/json", "Host: api.example.com", "Accept: */*", "User-Agent: python-httpx/0.27.0"}
+		a := g.do("POST", "/block/1", strings.NewReader(body), head...)
+		if a.StatusCode != c.status {
+			t.Errorf("overload: %s: status %d, want %d: %s", c.overload, a.StatusCode, c.status, a.body)
+		}
+		if c.status == 503 && (a.Header.Get("Retry-After") != "1" || !strings.HasSuffix(a.problem(t).Type, "/not-inspected")) {
+			t.Errorf("Retry-After %q, body %s", a.Header.Get("Retry-After"), a.body)
+		}
+		if a := g.do("POST", "/detect/1", strings.NewReader(body), head...); a.StatusCode != 200 {
+			t.Errorf("overload: %s, detect: status %d", c.overload, a.StatusCode)
+		}
+		for _, l := range g.lines() {
+			if l["waf"] == nil || l["waf"].(map[string]any)["limit"] != "overload" {
+				t.Errorf("overload: %s: the access log says %v", c.overload, l["waf"])
+			}
+		}
+		if n := strings.Count(g.events.text(), `"rule":"overload"`); n != 2 {
+			t.Errorf("overload: %s: %d events, want 2: %s", c.overload, n, g.events.text())
+		}
+	}
+}

@@ -17,6 +17,7 @@ const (
 	codeNone code = iota
 	codeBadRequest
 	codeBlocked
+	codeNotInspected
 	codeNoRoute
 	codeMethodNotAllowed
 	codeUnauthenticated
@@ -48,6 +49,7 @@ var refusals = [numCodes]struct {
 }{
 	codeBadRequest:        {"bad-request", 400, "Malformed request", "The request could not be understood."},
 	codeBlocked:           {"blocked", 403, "Request refused", "The request was refused by a security rule. Quote the request id to support."},
+	codeNotInspected:      {"not-inspected", 503, "Request not inspected", "The gateway is too busy to inspect the request; try again."},
 	codeNoRoute:           {"no-route", 404, "No such route", "No route matches this host, path, method and headers."},
 	codeMethodNotAllowed:  {"method-not-allowed", 405, "Method not allowed", "The path exists, but not for this method; see the Allow header."},
 	codeUnauthenticated:   {"unauthenticated", 401, "Authentication required", "A valid bearer token is required."},

@@ -50,6 +50,7 @@ type snapshot struct {
 
 	cors    *cors                  // nil: none
 	engines map[string]*crs.Engine // of the firewall, by what they were built from
+	gate    *gate                  // what bounds them
 	headers responseHeaders
 }
 

@@ -84,6 +84,8 @@ var families = []Family{
 	{"sluice_upstream_inflight", typeGauge, []string{"service", "upstream"}, "Exchanges under way with the upstream."},
 	{"sluice_upstream_seconds", typeHistogram, []string{"service"}, "Time spent waiting for the service, all tries together."},
 	{"sluice_upstream_state", typeGauge, []string{"service", "upstream", "state"}, "1 for the state that the upstream is in: healthy, unhealthy or ejected."},
+	{"sluice_waf_overload_total", typeCounter, nil, "Requests for whose inspection there was no place or no time (waf.engine); refused or passed on as waf.engine.overload says."},
+	{"sluice_waf_requests_total", typeCounter, []string{"family", "tenant", "action"}, "Requests in which the firewall found something, by the family of the first rule (sqli, xss, rce, protocol… or own; limit, overload), tenant, and action: detect or block."},
 	{"sluice_waf_rule_hits_total", typeCounter, []string{"rule"}, "Requests in which a rule of the firewall matched, by rule id; refused or not. Structural limits count as limit."},
 	{"sluice_waf_seconds", typeHistogram, nil, "Time that the firewall took for a request, without waiting for its body."},
 }
@@ -95,6 +97,8 @@ var ownFamilies = []string{
 	"sluice_build_info",
 	"sluice_retries_total",
 	"sluice_series_capped_total",
+	"sluice_waf_overload_total",
+	"sluice_waf_requests_total",
 	"sluice_waf_rule_hits_total",
 }
 

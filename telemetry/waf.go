@@ -3,6 +3,7 @@ package telemetry
 import (
 	"strconv"
 	"time"
+	"unicode/utf8"
 
 	"github.com/VictoriaMetrics/metrics"
 )
@@ -55,10 +56,18 @@ var wafSeconds = newBuckets(1e9, .00001, .000025, .00005, .0001, .00025, .0005, 
 // maxRuleNames bounds the rules that are counted by their ids.
 const maxRuleNames = 400
 
+// maxWAFFindings bounds the series by family, tenant and action.
+const maxWAFFindings = 500
+
+// wafFinding is what findings are counted by.
+type wafFinding struct{ family, tenant, action string }
+
 // wafMetrics counts what the firewall does.
 type wafMetrics struct {
-	seconds cells
-	rules   *bounded[string, metrics.Counter]
+	seconds    cells
+	rules      *bounded[string, metrics.Counter]
+	findings   *bounded[wafFinding, metrics.Counter]
+	overloaded *metrics.Counter
 }
 
 func (m *Metrics) newWAF(stripes int) {
@@ -66,6 +75,10 @@ func (m *Metrics) newWAF(stripes int) {
 	m.waf.rules = newBounded(maxRuleNames, other, m.capped("sluice_waf_rule_hits_total"), func(rule string) *metrics.Counter {
 		return m.counter("sluice_waf_rule_hits_total", rule)
 	})
+	m.waf.findings = newBounded(maxWAFFindings, wafFinding{other, other, other}, m.capped("sluice_waf_requests_total"), func(f wafFinding) *metrics.Counter {
+		return m.counter("sluice_waf_requests_total", f.family, f.tenant, f.action)
+	})
+	m.waf.overloaded = m.counter("sluice_waf_overload_total")
 }
 
 // Inspected counts an inspection of the firewall and how long it took.
@@ -75,3 +88,17 @@ func (m *Metrics) Inspected(d time.Duration) {
 
 // RuleHit counts a rule of the firewall that matched.
 func (m *Metrics) RuleHit(rule int) { m.waf.rules.get(strconv.Itoa(rule)).Inc() }
+
+// Found counts a request in which the firewall found something: by the family of
+// the first rule, or "limit" or "overload", the tenant, empty for none, and what
+// was done. Pass it only tenants of verified credentials.
+func (m *Metrics) Found(family, tenant, action string) {
+	if len(tenant) > maxTenantName || !utf8.ValidString(tenant) {
+		tenant = other
+	}
+	m.waf.findings.get(wafFinding{family, tenant, action}).Inc()
+}
+
+// WAFOverloaded counts a request for whose inspection there was no place or no
+// time.
+func (m *Metrics) WAFOverloaded() { m.waf.overloaded.Inc() }

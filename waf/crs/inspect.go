@@ -5,6 +5,7 @@ import (
 	"regexp"
 	"slices"
 	"strconv"
+	"time"
 	"unsafe"
 
 	"github.com/corazawaf/coraza/v3/collection"
@@ -20,6 +21,7 @@ type Settings struct {
 	Threshold  int // anomaly score from which a request is refused
 	Limits     Limits
 	Exceptions *Exceptions // nil: none
+	Gate       *Gate       // nil: nothing is bounded but the work
 	// Whole gives every request to the engine with every rule, as if there were
 	// no proof. For comparison.
 	Whole bool
@@ -29,6 +31,7 @@ type Settings struct {
 type Verdict struct {
 	Refused  bool
 	Excess   string // the limit that the request goes beyond, "" for none
+	Overload bool   // given up: no place or no time for it; nothing is known of the request
 	Score    int    // anomaly score; 0 when the engine did not run
 	Findings []Finding
 	Engine   bool // the engine ran
@@ -40,8 +43,12 @@ type inspection struct {
 	scan   *proof.Scan
 	parsed parsed
 	path   []byte
-	keep   []bool             // by position in parsed.post: not clear
-	work   int                // see DefaultWork
+	keep   []bool // by position in parsed.post: not clear
+	work   int    // see DefaultWork
+	gate   *Gate
+	due    time.Time          // when it has to be at an end; zero: never
+	inside bool               // has a place at the gate
+	gaveUp bool               // something was not looked at: there was no place, or no time
 	read   [proof.NumVars]int // bytes of each part that the engine read
 }
 
@@ -56,18 +63,51 @@ func (in *inspection) reset() {
 		*list = (*list)[:0]
 	}
 	*p = parsed{get: p.get, post: p.post, header: p.header, cookies: p.cookies}
-	in.keep, in.work, in.read = in.keep[:0], 0, [proof.NumVars]int{}
+	in.keep, in.work, in.read, in.gaveUp = in.keep[:0], 0, [proof.NumVars]int{}, false
 	in.scan.Reset()
 }
 
 // Inspect judges a request. It does not keep it.
 func (e *Engine) Inspect(r *Request, set *Settings) Verdict {
 	in := e.scans.Get().(*inspection)
+	in.gate, in.due = set.Gate, set.Gate.deadline()
+	defer in.leave() // also when the engine panics
 	v := in.inspect(r, set)
+	if in.gaveUp {
+		v = givenUp
+	}
+	in.leave()
 	in.reset()
 	e.scans.Put(in)
 	return v
 }
+
+// enter makes sure that the inspection has a place and time for what comes next.
+func (in *inspection) enter(r *Request) bool {
+	if !in.inside && !in.gaveUp {
+		in.inside = in.gate.enter(in.due, r.Gone)
+		in.gaveUp = !in.inside
+	}
+	return !in.late()
+}
+
+func (in *inspection) leave() {
+	if in.inside {
+		in.gate.leave()
+		in.inside = false
+	}
+}
+
+// late reports whether the inspection has been given up, or is now.
+func (in *inspection) late() bool {
+	if !in.gaveUp && !in.due.IsZero() {
+		in.gaveUp = time.Now().After(in.due)
+	}
+	return in.gaveUp
+}
+
+// givenUp is the verdict on a request for which there was no place or no time.
+var givenUp = Verdict{Refused: true, Overload: true}
 
 func (in *inspection) inspect(r *Request, set *Settings) Verdict {
 	kind := KindNone
@@ -76,6 +116,9 @@ func (in *inspection) inspect(r *Request, set *Settings) Verdict {
 	}
 	if x := set.Limits.structure(r, kind); x != "" {
 		return Verdict{Refused: true, Excess: string(x)}
+	}
+	if len(r.Body) > heavyBody && !in.enter(r) {
+		return givenUp
 	}
 	p, s := &in.parsed, in.scan
 	s.Limit = set.Limits.Work
@@ -127,6 +170,9 @@ func first(values []string) string {
 // judgeArgs gives arguments to the proof; keep notes which are not clear.
 func (in *inspection) judgeArgs(v proof.Var, args []pair, set *Settings, keep []bool) {
 	for i := range args {
+		if i%64 == 63 && in.late() {
+			return // Inspect sees that it was given up
+		}
 		a := &args[i]
 		key := lower(a.name)
 		var clearly bool
@@ -170,6 +216,9 @@ func (in *inspection) readBody(r *Request, set *Settings) (excess string, sure b
 		s.Value(proof.Body, "", body)
 		s.Value(proof.BodyLength, "", strconv.Itoa(len(body)))
 	default:
+		if !in.enter(r) {
+			return "", false // Inspect sees that it was given up
+		}
 		return "", in.readByEngine(r)
 	}
 	if len(p.get)+len(p.post) > set.Limits.Arguments {
@@ -314,6 +363,9 @@ func (in *inspection) run(r *Request, set *Settings, candidates []bool) Verdict 
 	e, p := in.e, &in.parsed
 	if in.work = in.cost(r, candidates); in.work > set.Limits.Work && !set.Whole {
 		return Verdict{Refused: true, Excess: "work"}
+	}
+	if !in.enter(r) {
+		return givenUp
 	}
 	tx := e.waf.NewTransaction().(state)
 	defer func() { _ = tx.Close() }()

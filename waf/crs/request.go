@@ -13,8 +13,9 @@ type Request struct {
 	Target string // request-target as received, in origin form
 	Proto  string // HTTP/1.1, HTTP/2.0…
 	Host   string
-	Header http.Header // without Host
-	Body   []byte      // whole; empty when its type is not inspected
+	Header http.Header     // without Host
+	Body   []byte          // whole; empty when its type is not inspected
+	Gone   <-chan struct{} // closed when nobody waits for the verdict any more; nil: never
 }
 
 // Kind is how a body is read.
