@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io/fs"
 	"maps"
+	"net/netip"
 	"slices"
 	"strings"
 	"sync"
@@ -69,6 +70,7 @@ func newDocument(files fs.FS) (*document, error) {
 	// Texts with units, as the configuration has them.
 	c.RegisterFormat(&jsonschema.Format{Name: "sluice-duration", Validate: inWords(conf.ParseDuration)})
 	c.RegisterFormat(&jsonschema.Format{Name: "sluice-rate", Validate: inWords(conf.ParseRate)})
+	c.RegisterFormat(&jsonschema.Format{Name: "sluice-network", Validate: inWords(netip.ParsePrefix)})
 	if err := c.AddResource("openapi.json", decoded); err != nil {
 		return nil, err
 	}

@@ -193,7 +193,7 @@ func nameOnce(operator, once string) string {
 // amendKey reads a key, has it changed and writes it.
 func (c *call) amendKey(change func(*store.Key) error) (store.Object, error) {
 	id := c.path("id")
-	match, err := c.ifMatch()
+	match, err := c.amending()
 	if err != nil {
 		return store.Object{}, err
 	}
@@ -272,7 +272,7 @@ func (s *Server) rotateKey(c *call) error {
 }
 
 func (s *Server) revokeKey(c *call) error {
-	match, err := c.ifMatch()
+	match, err := c.amending()
 	if err != nil {
 		return err
 	}

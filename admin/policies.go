@@ -33,6 +33,8 @@ type Policies interface {
 	Routes() []string             // names of those in force
 	KeyPrefix() string            // of API keys; "": none are accepted
 	Usage(tenant, tier string) []Usage
+	// CheckExclusion says why the firewall has no such rule, or none with the tag.
+	CheckExclusion(rule int, tag string) error
 
 	Bypasses() []Bypass
 	StartBypass(Bypass) error

@@ -60,6 +60,12 @@ func (d *desk) Tiers() map[string]conf.Limit {
 }
 func (d *desk) Routes() []string  { return []string{"export", "/api/*"} }
 func (d *desk) KeyPrefix() string { return "slc" }
+func (d *desk) CheckExclusion(rule int, tag string) error {
+	if rule == 4711 {
+		return errors.New("the firewall has no rule with this id")
+	}
+	return nil
+}
 func (d *desk) Usage(tenant, tier string) []Usage {
 	return []Usage{{Policy: "tenant", Tier: "standard", Limit: 1000, Used: 3, Remaining: 997, Window: conf.Duration(time.Hour), Reset: time.Now().UTC()}}
 }

@@ -68,6 +68,7 @@ func New(deps Deps) *Server {
 	s.tierRoutes()
 	s.keyRoutes()
 	s.bypassRoutes()
+	s.securityRoutes()
 	s.trailRoutes()
 	s.liveRoutes()
 	s.referenceRoutes()

@@ -113,20 +113,13 @@ func (s *Server) putTenant(c *call) error {
 	if err != nil {
 		return err
 	}
-	match, err := c.ifMatch()
-	if err != nil {
-		return err
-	}
 	var body store.Tenant
 	if err := c.decode(&body); err != nil {
 		return err
 	}
-	status := http.StatusOK
-	if _, err := s.deps.Policies.Get(c.r.Context(), store.KindTenant, id); errors.Is(err, store.ErrAbsent) {
-		status = http.StatusCreated
-	}
-	if c.mustNotExist() {
-		match = store.NoRevision
+	match, status, err := c.replacing(store.KindTenant, id)
+	if err != nil {
+		return err
 	}
 	return c.writeTenant(id, match, status, &body)
 }
@@ -175,7 +168,7 @@ func (s *Server) patchTenant(c *call) error {
 	if err != nil {
 		return err
 	}
-	match, err := c.ifMatch()
+	match, err := c.amending()
 	if err != nil {
 		return err
 	}
@@ -254,7 +247,7 @@ func (c *call) amend(id string, match int64, change func(*store.Tenant) error) e
 func (s *Server) deleteTenant(c *call) error {
 	c.about(store.KindTenant, c.path("id"))
 	c.entry.Reason = c.query("reason")
-	match, err := c.ifMatch()
+	match, err := c.amending()
 	if err != nil {
 		return err
 	}
@@ -274,7 +267,11 @@ func (s *Server) suspendTenant(c *call) error {
 		return err
 	}
 	c.entry.Reason = body.Reason
-	return c.amend(id, anyRevision, func(t *store.Tenant) error { t.Suspended = body.Reason; return nil })
+	match, err := c.amending()
+	if err != nil {
+		return err
+	}
+	return c.amend(id, match, func(t *store.Tenant) error { t.Suspended = body.Reason; return nil })
 }
 
 func (s *Server) resumeTenant(c *call) error {
@@ -290,7 +287,11 @@ func (s *Server) resumeTenant(c *call) error {
 		c.about(store.KindTenant, id)
 		return conflict("The tenant is not suspended.")
 	}
-	return c.amend(id, anyRevision, func(t *store.Tenant) error { t.Suspended = ""; return nil })
+	match, err := c.amending()
+	if err != nil {
+		return err
+	}
+	return c.amend(id, match, func(t *store.Tenant) error { t.Suspended = ""; return nil })
 }
 
 // maxRaise is how long a raise lasts at most; longer is a limit of its own.
@@ -314,7 +315,11 @@ func (s *Server) raiseTenant(c *call) error {
 	if faults = limitFault(faults, "#/limit", &body.Limit); len(faults) > 0 {
 		return invalid(faults...)
 	}
-	return c.amend(id, anyRevision, func(t *store.Tenant) error {
+	match, err := c.amending()
+	if err != nil {
+		return err
+	}
+	return c.amend(id, match, func(t *store.Tenant) error {
 		t.Raise = &store.Raise{Limit: body.Limit, Until: until, Reason: body.Reason}
 		return nil
 	})

@@ -4,8 +4,6 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
-	"net/http"
-	"strings"
 
 	"sluice/conf"
 	"sluice/store"
@@ -96,14 +94,7 @@ func (s *Server) getTier(c *call) error {
 }
 
 func (s *Server) putTier(c *call) error {
-	name := c.path("name")
-	c.about(store.KindTier, name)
-	if name == "" || len(name) > 64 || strings.ContainsFunc(name, func(r rune) bool {
-		return !(r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("._-", r))
-	}) {
-		return invalid(Fault{Parameter: "name", Detail: "is not 1 to 64 letters, digits, dots, dashes and underscores"})
-	}
-	match, err := c.ifMatch()
+	name, err := c.objectName(store.KindTier)
 	if err != nil {
 		return err
 	}
@@ -114,15 +105,14 @@ func (s *Server) putTier(c *call) error {
 	if faults := limitFault(nil, "#", &body.Limit); len(faults) > 0 {
 		return invalid(faults...)
 	}
-	c.about(store.KindTier, name)
+	match, status, err := c.replacing(store.KindTier, name)
+	if err != nil {
+		return err
+	}
 	body.Per = cmp.Or(body.Per, conf.Duration(3600e9))
 	if c.query("dry_run") == "true" {
 		body.Name, body.Source = name, "api"
 		return c.ok(body)
-	}
-	status := http.StatusOK
-	if _, err := s.deps.Policies.Get(c.r.Context(), store.KindTier, name); errors.Is(err, store.ErrAbsent) {
-		status = http.StatusCreated
 	}
 	o, err := c.put(store.KindTier, name, match, status, store.Tier{Limit: body.Limit, Notes: body.Notes})
 	if err != nil {
@@ -140,7 +130,7 @@ func (s *Server) putTier(c *call) error {
 // have tenants any more.
 func (s *Server) deleteTier(c *call) error {
 	name := c.path("name")
-	match, err := c.ifMatch()
+	match, err := c.amending()
 	if err != nil {
 		return err
 	}

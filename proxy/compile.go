@@ -14,7 +14,6 @@ import (
 	"sluice/proxy/router"
 	"sluice/proxy/upstream"
 	"sluice/telemetry"
-	"sluice/waf"
 )
 
 // compiler turns a document into a snapshot and collects what is wrong.
@@ -39,7 +38,6 @@ func (r *Revision) Document() *conf.Document { return r.world.doc }
 func (g *Gateway) Compile(doc *conf.Document) (*Revision, conf.Problems) {
 	c := compiler{g: g, doc: doc, out: &snapshot{
 		doc:          doc,
-		addresses:    waf.CompileAddresses(doc.WAF.IP),
 		tenantHeader: http.CanonicalHeaderKey(doc.Auth.TenantHeader.Name),
 		cors:         compileCORS(doc.CORS),
 		headers:      compileHeaders(doc.Headers),
@@ -65,7 +63,7 @@ func (g *Gateway) Compile(doc *conf.Document) (*Revision, conf.Problems) {
 	c.services()
 	c.routes()
 	if len(c.problems) == 0 {
-		c.inspections()
+		c.protect(nil) // what operators decided comes when it is applied
 	}
 	if len(c.problems) > 0 {
 		c.problems.Sort()
@@ -210,6 +208,7 @@ func unjoin(err error) []error {
 func (c *compiler) route(i int, r *conf.Route) *route {
 	path := fmt.Sprintf("routes[%d]", i)
 	out := &route{
+		index:   i,
 		name:    routeName(r),
 		path:    r.Path,
 		require: r.Require,
@@ -219,7 +218,6 @@ func (c *compiler) route(i int, r *conf.Route) *route {
 		timeout: r.Timeout.Std(),
 		service: c.serviceNamed(path+".service", r.Service),
 	}
-	out.addresses = waf.CompileAddresses(r.IP)
 	switch r.Auth {
 	case "optional":
 		out.auth = authOptional

@@ -35,12 +35,12 @@ func (g *Gateway) checkBans(e *exchange) *refusal {
 	w, client := e.world, e.origin.client
 	e.guard.view = bans.NewView(g.deps.Bans, w.bans)
 	v := &e.guard.view
-	if w.addresses.Allowed(client) || v.AllowsAddress(client, e.start) {
+	if w.security.addresses.Allowed(client) || v.AllowsAddress(client, e.start) {
 		e.guard.welcome = true
 		return nil
 	}
 	ban := listed
-	if !w.addresses.Denied(client) {
+	if !w.security.addresses.Denied(client) {
 		c := bans.Caller{Address: client, Path: e.path, Agent: e.record.UserAgent}
 		if w.places != nil && (w.places.filters || v.NeedsPlace()) {
 			c.Country, c.ASN = w.places.country.Country(client), w.places.asn.ASN(client)
@@ -81,7 +81,7 @@ func (g *Gateway) admit(e *exchange) *refusal {
 	if e.identity.Authenticated() {
 		id.Tenant, id.Subject, id.Key = e.tenant, e.identity.Subject, e.record.KeyID
 	}
-	if e.route.addresses.Denied(e.origin.client) {
+	if e.world.security.routes[e.route.index].addresses.Denied(e.origin.client) {
 		return g.meet(e, listed)
 	}
 	e.guard.known = v.AllowsIdentity(&id, e.start)

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"sluice/conf"
+	"sluice/store"
 	"sluice/telemetry"
 	"sluice/waf/crs"
 	"sluice/waf/event"
@@ -32,7 +33,7 @@ type inspection struct {
 // is read whole, up to the limit, into a buffer that is then forwarded as it
 // is: it is held once. The answer names no rule.
 func (g *Gateway) inspect(e *exchange) *refusal {
-	p := e.route.inspectionFor(e.tenant)
+	p := e.world.security.routes[e.route.index].inspectionFor(e.tenant)
 	if p == nil {
 		return nil
 	}
@@ -233,51 +234,15 @@ func (e *exchange) requestBody() io.Reader {
 	return e.r.Body
 }
 
-// inspectionFor returns how the requests of a tenant are inspected, nil when
-// they are not.
-func (r *route) inspectionFor(tenant string) *inspection {
-	if tenant != "" && r.tenantInspection != nil {
-		if p, ok := r.tenantInspection[tenant]; ok {
-			return p
-		}
-	}
-	return r.inspection
-}
-
-// inspections compiles how each route is inspected.
-func (c *compiler) inspections() {
-	w := &c.doc.WAF
-	c.out.engines = make(map[string]*crs.Engine)
-	c.out.gate = c.gate(&w.Engine)
-	for i, r := range c.out.routes {
-		conf := &c.doc.Routes[i]
-		r.inspection = c.inspection(w, conf, "")
-		tenants := make(map[string]bool)
-		for name := range w.Tenants {
-			tenants[name] = true
-		}
-		for _, x := range w.Exclude {
-			if x.Tenant != "" && excludes(x, conf) {
-				tenants[x.Tenant] = true
-			}
-		}
-		for name := range tenants {
-			if r.tenantInspection == nil {
-				r.tenantInspection = make(map[string]*inspection)
-			}
-			r.tenantInspection[name] = c.inspection(w, conf, name)
-		}
-	}
-}
-
 // excludes reports whether an exclusion holds for a route.
 func excludes(x conf.WAFExclusion, r *conf.Route) bool {
 	return x.Route == "" || x.Route == r.Path || x.Route == r.Name && r.Name != ""
 }
 
 // inspection compiles how one route's requests are inspected: of one tenant, or
-// of all others when tenant is empty. The more special setting wins.
-func (c *compiler) inspection(w *conf.WAF, r *conf.Route, tenant string) *inspection {
+// of all others when tenant is empty. The more special setting wins. excluded are
+// operators' exclusions for the route.
+func (c *compiler) inspection(w *conf.WAF, r *conf.Route, excluded []store.SecurityRule, tenant string) *inspection {
 	mode, threshold, paranoia := w.Mode, w.Threshold, w.Paranoia
 	limits := crs.Limits{
 		Body: int(w.Limits.Body), Arguments: w.Limits.Arguments, NameLength: int(w.Limits.NameLength), Depth: w.Limits.Depth, Parts: w.Limits.Parts,
@@ -326,6 +291,15 @@ func (c *compiler) inspection(w *conf.WAF, r *conf.Route, tenant string) *inspec
 		}
 		except = append(except, crs.Exception{Rule: x.Rule, Tag: x.Tag, Argument: x.Argument})
 	}
+	for _, x := range excluded {
+		if x.Tenant != "" && x.Tenant != tenant {
+			continue
+		}
+		if len(e.Rules(x.Rule, x.Tag)) == 0 {
+			c.fault("waf", fmt.Errorf("security rule %s: no rule of the firewall has this id or tag", x.Name))
+		}
+		except = append(except, crs.Exception{Rule: x.Rule, Tag: x.Tag, Argument: x.Argument})
+	}
 	return &inspection{
 		engine: e, blocks: mode == "block", passes: over == "pass", yields: w.Engine.Overload == "pass",
 		set: crs.Settings{Threshold: threshold, Limits: limits, Exceptions: e.Except(except), Gate: c.out.gate.Gate},
@@ -352,7 +326,11 @@ func (c *compiler) gate(w *conf.WAFEngine) *gate {
 
 // engine returns the engine of a profile: the one in force, when it is the
 // same, or a new one.
-func (c *compiler) engine(p crs.Profile) *crs.Engine {
+func (c *compiler) engine(p crs.Profile) (e *crs.Engine) {
+	if e, ok := c.out.profiles[p.Key()]; ok { // the files may have changed since they were read
+		return e
+	}
+	defer func() { c.out.profiles[p.Key()] = e }()
 	key, err := p.Fingerprint()
 	if err != nil {
 		c.fault("waf.rules", err)
@@ -365,7 +343,7 @@ func (c *compiler) engine(p crs.Profile) *crs.Engine {
 		c.out.engines[key] = live.engines[key]
 		return c.out.engines[key]
 	}
-	e, err := crs.New(p)
+	e, err = crs.New(p)
 	c.fault("waf.rules", err)
 	if err != nil {
 		e = nil

@@ -21,6 +21,7 @@ type decided struct {
 	tenants  shardmap.Map[store.Object]
 	keys     shardmap.Map[store.Object]
 	bypasses []Bypass
+	security decidedSecurity
 }
 
 // rulings are decisions, compiled for one configuration; a part of the snapshot.
@@ -66,6 +67,7 @@ func (g *Gateway) UsePolicies(objects []store.Object, all bool) {
 	if !all {
 		d = g.decided
 	}
+	protects := g.decideSecurity(&d.security, objects)
 	d.tenants = d.tenants.With(changed[store.KindTenant]) // without a body it still counts: see ruling.byTier
 	d.keys = d.keys.With(changed[store.KindKey])
 	d.tiers = maps.Clone(d.tiers)
@@ -91,6 +93,9 @@ func (g *Gateway) UsePolicies(objects []store.Object, all bool) {
 	default:
 		r.tenants(changed[store.KindTenant])
 		r.keys(changed[store.KindKey])
+	}
+	if protects && !all {
+		g.protect(&next)
 	}
 	g.live.Store(&next)
 }
@@ -119,6 +124,7 @@ func (g *Gateway) compileRulings(w *snapshot, before *snapshot) {
 	r.tiers()
 	r.tenants(maps.Collect(g.decided.tenants.All()))
 	r.keys(maps.Collect(g.decided.keys.All()))
+	g.protect(w)
 }
 
 // ruler compiles decisions into the snapshot w, which nobody sees yet.

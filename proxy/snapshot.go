@@ -11,7 +11,6 @@ import (
 	"sluice/proxy/router"
 	"sluice/proxy/upstream"
 	"sluice/telemetry"
-	"sluice/waf"
 	"sluice/waf/bans"
 	"sluice/waf/crs"
 	"sluice/waf/detector"
@@ -24,9 +23,8 @@ import (
 type snapshot struct {
 	doc        *conf.Document
 	listeners  map[string]*listenerRules // by address
-	addresses  waf.Addresses
-	bans       *bans.Set // of the file
-	places     *places   // nil: no database
+	bans       *bans.Set                 // of the file
+	places     *places                   // nil: no database
 	suspicious *detector.Settings
 	router     *router.Router
 	routes     []*route // in the router's order
@@ -47,11 +45,14 @@ type snapshot struct {
 
 	limitsRevision uint64
 	rulings        rulings
+	security       security
 
 	cors    *cors                  // nil: none
 	engines map[string]*crs.Engine // of the firewall, by what they were built from
 	gate    *gate                  // what bounds them
 	headers responseHeaders
+
+	profiles map[string]*crs.Engine // the engines, by what the configuration says of them
 }
 
 // tierOf returns the tier that a token names; one that does not exist is the
@@ -82,9 +83,9 @@ const (
 
 // route is one compiled route.
 type route struct {
+	index        int // in snapshot.routes
 	name         string
 	path         string // as the configuration has it
-	addresses    waf.Addresses
 	auth         authMode
 	require      []string
 	insufficient *auth.Error // the refusal of a caller without require
@@ -94,9 +95,6 @@ type route struct {
 	strip        string
 	timeout      time.Duration // 0: the service's
 	setHeaders   []upstream.Field
-
-	inspection       *inspection            // nil: not inspected
-	tenantInspection map[string]*inspection // where it differs
 
 	service  *service
 	byTenant map[string]*service

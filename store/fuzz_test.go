@@ -32,6 +32,8 @@ func FuzzReadSnapshot(f *testing.F) {
 func FuzzParse(f *testing.F) {
 	f.Add([]byte(`{"tier":"premium","limit":{"requests":5,"per":"1h","burst":{"rate":"5/s"}},"raise":{"limit":{"requests":1},"until":"2026-01-01T00:00:00Z"}}`))
 	f.Add([]byte(`{"requests":5,"hash":"AAAA","addresses":["192.0.2.0/24"],"rotated":{"hash":"AA==","until":"2026-01-01T00:00:00Z"}}`))
+	f.Add([]byte(`{"action":"deny","networks":["192.0.2.0/24","2001:db8::/32"],"route":"export","reason":"x"}`))
+	f.Add([]byte(`{"rule":942100,"argument":"json.note","tenant":"acme","reason":"x"}`))
 	f.Fuzz(func(t *testing.T, body []byte) {
 		o := Object{ID: "x", Body: body, Revision: 7}
 		if v, err := ParseTenant(o); err == nil && (v.ID != "x" || v.Revision != 7) {
@@ -41,6 +43,12 @@ func FuzzParse(f *testing.F) {
 			t.Errorf("%+v", v)
 		}
 		if v, err := ParseKey(o); err == nil && (v.ID != "x" || v.Revision != 7) {
+			t.Errorf("%+v", v)
+		}
+		if v, err := ParseAddressList(o); err == nil && (v.Name != "x" || v.Revision != 7) {
+			t.Errorf("%+v", v)
+		}
+		if v, err := ParseSecurityRule(o); err == nil && (v.Name != "x" || v.Revision != 7) {
 			t.Errorf("%+v", v)
 		}
 	})

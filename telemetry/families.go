@@ -66,7 +66,7 @@ var families = []Family{
 	{"sluice_log_sent_total", typeCounter, []string{"sink"}, "Log lines that the output took."},
 	{"sluice_log_spilled_bytes", typeGauge, []string{"sink"}, "Log lines that wait on disk for the output."},
 	{"sluice_overhead_seconds", typeHistogram, []string{"listener"}, "What sluice added to a request: its time less waiting for the client and the upstream."},
-	{"sluice_policies", typeGauge, []string{"kind"}, "What is in force of operators' decisions, by kind: tenant, tier (with those of the configuration) and key."},
+	{"sluice_policies", typeGauge, []string{"kind"}, "What is in force of operators' decisions, by kind: tenant, tier (with those of the configuration), key, address_list and security_rule."},
 	{"sluice_ready", typeGauge, nil, "1 when every readiness condition holds."},
 	{"sluice_redis_errors_total", typeCounter, nil, "Pipelines that Redis did not answer in time, or with an error."},
 	{"sluice_redis_seconds", typeHistogram, nil, "Time that Redis took to answer one pipeline."},

@@ -151,6 +151,20 @@ func decisions(t *testing.T, p *platform) {
 	p.everywhere("/export", "X-API-Key", key.Key, 401, "")
 	p.everywhere("/export", "X-API-Key", first, 401, "")
 
+	// Networks, and what the firewall does.
+	p.command("address-list", "set", "us", "--deny", "127.0.0.0/8", "--route", "export", "--reason", "test")
+	p.everywhere("/export", auth, p.acme, 403, "")
+	p.everywhere("/items/1", auth, p.acme, 200, "90000")
+	p.command("address-list", "add", "us", "192.0.2.7")
+	p.command("address-list", "remove", "us", "127.0.0.0/8")
+	p.everywhere("/export", auth, p.acme, 200, "90000")
+	const attack = "/items/1?q=1%27%20UNION%20SELECT%20password%20FROM%20users--"
+	p.everywhere(attack, auth, p.acme, 200, "90000")
+	p.command("rule", "set", "strict", "--tenant", "acme", "--mode", "block", "--reason", "test")
+	p.everywhere(attack, auth, p.acme, 403, "")
+	p.command("rule", "set", "sql", "--route", "items", "--tag", "attack-sqli", "--argument", "q", "--reason", "test")
+	p.everywhere(attack, auth, p.acme, 200, "90000")
+
 	// To version control and back.
 	file := filepath.Join(t.TempDir(), "policies.yaml")
 	out := p.command("export")
@@ -164,6 +178,15 @@ func decisions(t *testing.T, p *platform) {
 	if out := p.command("apply", "--dry-run", file); !strings.Contains(out, "no difference") {
 		t.Errorf("applied twice: %s", out)
 	}
+	for _, want := range []string{"\naddress_lists:\n  us:", "192.0.2.7/32", "\nsecurity_rules:\n  sql:", "tag: attack-sqli"} {
+		if !strings.Contains(out, want) {
+			t.Errorf("the export has no %q: %s", want, out)
+		}
+	}
+	p.command("rule", "delete", "sql")
+	p.everywhere(attack, auth, p.acme, 403, "")
+	p.command("apply", file)
+	p.everywhere(attack, auth, p.acme, 200, "90000")
 	p.command("tenant", "delete", "acme")
 	p.command("tenant", "set", "acme", "--tier", "premium")
 	p.everywhere("/items/1", auth, p.acme, 200, "6500")

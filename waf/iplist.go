@@ -3,7 +3,6 @@ package waf
 import (
 	"net/netip"
 
-	"sluice/conf"
 	"sluice/internal/netset"
 )
 
@@ -13,9 +12,9 @@ type Addresses struct {
 	deny, allow netset.Set
 }
 
-// CompileAddresses compiles the lists of c.
-func CompileAddresses(c conf.IPLists) Addresses {
-	return Addresses{deny: netset.New(conf.NetPrefixes(c.Deny)), allow: netset.New(conf.NetPrefixes(c.Allow))}
+// NewAddresses compiles lists of denied and of allowed networks.
+func NewAddresses(deny, allow []netip.Prefix) Addresses {
+	return Addresses{deny: netset.New(deny), allow: netset.New(allow)}
 }
 
 // Allowed reports whether a lies in an allowed network.

@@ -20,16 +20,41 @@ import (
 // policyFile is what export writes and apply reads: what operators decided, by
 // name, as the API takes it. Keys are not in it: their texts are secrets.
 type policyFile struct {
-	Tiers   map[string]map[string]any `json:"tiers,omitempty" yaml:"tiers"`
-	Tenants map[string]map[string]any `json:"tenants,omitempty" yaml:"tenants"`
+	Tiers         bodies `json:"tiers,omitempty" yaml:"tiers"`
+	Tenants       bodies `json:"tenants,omitempty" yaml:"tenants"`
+	AddressLists  bodies `json:"address_lists,omitempty" yaml:"address_lists"`
+	SecurityRules bodies `json:"security_rules,omitempty" yaml:"security_rules"`
 }
 
-// told are the members that the API tells of itself.
-var told = []string{"id", "name", "revision", "source", "updated_at", "updated_by"}
+// bodies are objects of one kind, by name.
+type bodies = map[string]map[string]any
+
+// group is what a policyFile has of one kind.
+type group struct {
+	collection, id string // of the API, and its member that is the name
+	bodies         bodies
+}
+
+// groups are the kinds, in the order in which they are made: tenants after their
+// tiers.
+func (f *policyFile) groups() []group {
+	for _, b := range []*bodies{&f.Tiers, &f.Tenants, &f.AddressLists, &f.SecurityRules} {
+		if *b == nil {
+			*b = bodies{}
+		}
+	}
+	return []group{{"tiers", "name", f.Tiers}, {"tenants", "id", f.Tenants}, {"address-lists", "name", f.AddressLists}, {"security-rules", "name", f.SecurityRules}}
+}
+
+// called is an object's name in what is told of it.
+func (g group) called(id string) string { return strings.ReplaceAll(g.collection, "-", "_") + "." + id }
+
+// told are the members that the API tells of itself, beside the name.
+var told = []string{"revision", "source", "updated_at", "updated_by"}
 
 func newExport() *cobra.Command {
 	cmd := &cobra.Command{
-		Use: "export", Short: "Print what is decided of tenants and tiers, for version control",
+		Use: "export", Short: "Print what is decided of tiers, tenants, address lists and security rules, for version control",
 		Example: "  sluice export > policies.yaml", Args: noArgs,
 	}
 	target := addAdminFlags(cmd)
@@ -54,9 +79,9 @@ type decisions struct {
 }
 
 func decided(ctx context.Context, c *adminClient) (*decisions, error) {
-	d := &decisions{policyFile{map[string]map[string]any{}, map[string]map[string]any{}}, map[string]string{}}
-	for collection, into := range map[string]map[string]map[string]any{"tiers": d.file.Tiers, "tenants": d.file.Tenants} {
-		items, err := listAll[map[string]any](ctx, c, "/api/v1/"+collection, nil)
+	d := &decisions{etags: map[string]string{}}
+	for _, g := range d.file.groups() {
+		items, err := listAll[map[string]any](ctx, c, "/api/v1/"+g.collection, nil)
 		if err != nil {
 			return nil, err
 		}
@@ -64,20 +89,14 @@ func decided(ctx context.Context, c *adminClient) (*decisions, error) {
 			if it["source"] == "file" {
 				continue
 			}
-			id, _ := it["id"].(string)
-			drop := told
-			if collection == "tiers" {
-				id, _ = it["name"].(string)
-			} else {
-				drop = slices.DeleteFunc(slices.Clone(told), func(s string) bool { return s == "name" })
-			}
+			id, _ := it[g.id].(string)
 			if n, ok := it["revision"].(float64); ok {
-				d.etags[resource(collection, id)] = fmt.Sprintf("%q", fmt.Sprintf("%.0f", n))
+				d.etags[resource(g.collection, id)] = fmt.Sprintf("%q", fmt.Sprintf("%.0f", n))
 			}
-			for _, name := range drop {
+			for _, name := range append(slices.Clone(told), g.id) {
 				delete(it, name)
 			}
-			into[id] = it
+			g.bodies[id] = it
 		}
 	}
 	return d, nil
@@ -86,10 +105,10 @@ func decided(ctx context.Context, c *adminClient) (*decisions, error) {
 func newApply() *cobra.Command {
 	var dry, prune bool
 	cmd := &cobra.Command{
-		Use: "apply FILE", Short: "Make what is decided of tenants and tiers as a file says",
+		Use: "apply FILE", Short: "Make what is decided of tiers, tenants, address lists and security rules as a file says",
 		Long: `apply shows how FILE (- for standard input) differs from what is decided, and writes
 the difference: tiers first. What the file does not name stays, unless --prune deletes
-it. A tenant that somebody changes meanwhile is left alone, and the command fails.
+it. What somebody changes meanwhile is left alone, and the command fails.
 
 With --dry-run it exits with 1 when there is a difference.`,
 		Example: "  sluice apply --dry-run policies.yaml\n  sluice apply policies.yaml", Args: one("FILE"),
@@ -157,8 +176,8 @@ func parsePolicies(path string, text []byte) (*policyFile, error) {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
 	// As JSON has it, so that it compares with what the API answers.
-	for _, group := range []map[string]map[string]any{f.Tiers, f.Tenants} {
-		for name, body := range group {
+	for _, g := range f.groups() {
+		for name, body := range g.bodies {
 			text, err := json.Marshal(body)
 			if err != nil {
 				return nil, fmt.Errorf("%s: %s: %w", path, name, err)
@@ -170,7 +189,7 @@ func parsePolicies(path string, text []byte) (*policyFile, error) {
 			if plain == nil {
 				plain = map[string]any{}
 			}
-			group[name] = plain
+			g.bodies[name] = plain
 		}
 	}
 	return f, nil
@@ -182,16 +201,15 @@ type change struct {
 	was, is          map[string]any
 }
 
-// difference is what has to change, tiers that are made first and those that go
-// last, so that every tenant has its tier at any time.
+// difference is what has to change, in the order in which it is made, and then what
+// goes, in the opposite one, so that every tenant has its tier at any time.
 func difference(now *decisions, want *policyFile, prune bool) []change {
 	var made, gone []change
-	for _, g := range []struct {
-		collection string
-		was, is    map[string]map[string]any
-	}{{"tiers", now.file.Tiers, want.Tiers}, {"tenants", now.file.Tenants, want.Tenants}} {
-		for _, id := range slices.Sorted(maps.Keys(g.is)) {
-			c := change{g.collection + "." + id, resource(g.collection, id), now.etags[resource(g.collection, id)], g.was[id], g.is[id]}
+	there := now.file.groups()
+	for i, g := range want.groups() {
+		was := there[i].bodies
+		for _, id := range slices.Sorted(maps.Keys(g.bodies)) {
+			c := change{g.called(id), resource(g.collection, id), now.etags[resource(g.collection, id)], was[id], g.bodies[id]}
 			if per, ok := c.is["per"]; g.collection == "tiers" && (!ok || per == "") {
 				c.is["per"] = "1h"
 			}
@@ -202,13 +220,14 @@ func difference(now *decisions, want *policyFile, prune bool) []change {
 		if !prune {
 			continue
 		}
-		for _, id := range slices.Sorted(maps.Keys(g.was)) {
-			if _, stays := g.is[id]; !stays {
-				gone = append(gone, change{g.collection + "." + id, resource(g.collection, id), now.etags[resource(g.collection, id)], g.was[id], nil})
+		var pruned []change
+		for _, id := range slices.Sorted(maps.Keys(was)) {
+			if _, stays := g.bodies[id]; !stays {
+				pruned = append(pruned, change{g.called(id), resource(g.collection, id), now.etags[resource(g.collection, id)], was[id], nil})
 			}
 		}
+		gone = append(pruned, gone...)
 	}
-	slices.SortStableFunc(gone, func(a, b change) int { return strings.Compare(a.name[:4], b.name[:4]) }) // tenants, then tiers
 	return append(made, gone...)
 }
 

@@ -7,10 +7,11 @@ import (
 
 func TestTheDifferenceIsWhatHasToChange(t *testing.T) {
 	now := &decisions{policyFile{
-		Tiers:   map[string]map[string]any{"gold": {"requests": 5.0, "per": "1h"}, "old": {"requests": 1.0, "per": "1h"}},
-		Tenants: map[string]map[string]any{"acme": {"tier": "gold"}, "globex": {"tier": "old", "notes": "x"}, "same": {"name": "Same"}},
+		Tiers:        map[string]map[string]any{"gold": {"requests": 5.0, "per": "1h"}, "old": {"requests": 1.0, "per": "1h"}},
+		Tenants:      map[string]map[string]any{"acme": {"tier": "gold"}, "globex": {"tier": "old", "notes": "x"}, "same": {"name": "Same"}},
+		AddressLists: map[string]map[string]any{"office": {"action": "allow"}},
 	}, map[string]string{"/api/v1/tenants/globex": `"7"`}}
-	want, err := parsePolicies("f.yaml", []byte("tiers: {gold: {requests: 6}, silver: {requests: 2, per: 1m}}\ntenants: {globex: {tier: silver, notes: x}, same: {name: Same}, empty: }\n"))
+	want, err := parsePolicies("f.yaml", []byte("tiers: {gold: {requests: 6}, silver: {requests: 2, per: 1m}}\ntenants: {globex: {tier: silver, notes: x}, same: {name: Same}, empty: }\nsecurity_rules: {lab: {mode: detect}}\n"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -28,11 +29,11 @@ func TestTheDifferenceIsWhatHasToChange(t *testing.T) {
 		}
 		return b.String()
 	}
-	if got, want := names(difference(now, want, false)), `~tiers.gold +tiers.silver +tenants.empty ~tenants.globex"7" `; got != want {
+	if got, want := names(difference(now, want, false)), `~tiers.gold +tiers.silver +tenants.empty ~tenants.globex"7" +security_rules.lab `; got != want {
 		t.Errorf("got  %s\nwant %s", got, want)
 	}
 	pruned := difference(now, want, true)
-	if got, want := names(pruned), `~tiers.gold +tiers.silver +tenants.empty ~tenants.globex"7" -tenants.acme -tiers.old `; got != want {
+	if got, want := names(pruned), `~tiers.gold +tiers.silver +tenants.empty ~tenants.globex"7" +security_rules.lab -address_lists.office -tenants.acme -tiers.old `; got != want {
 		t.Errorf("got  %s\nwant %s", got, want)
 	}
 	if got, want := pruned[3].diff(), "tenants.globex:\n-   tier: old\n+   tier: silver\n"; got != want {

@@ -63,7 +63,7 @@ your services. One YAML file says what is where:
 		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
-	root.AddCommand(newServe(), newDemo(), newCheck(), newReload(), newCluster(), newTenant(), newTier(), newKey(), newBypass(), newAudit(), newExport(), newApply(), newBan(), newAllow(), newUpgrade(), newTop(), newVersion())
+	root.AddCommand(newServe(), newDemo(), newCheck(), newReload(), newCluster(), newTenant(), newTier(), newKey(), newBypass(), newAudit(), newExport(), newApply(), newBan(), newAllow(), newAddressList(), newRule(), newUpgrade(), newTop(), newVersion())
 	return root
 }
 

@@ -138,6 +138,9 @@ func (p *policies) collect(emit telemetry.Emit) {
 	emit("sluice_policies", float64(tenants), "tenant")
 	emit("sluice_policies", float64(tiers), "tier")
 	emit("sluice_policies", float64(keys), "key")
+	lists, rules := p.gateway.Security()
+	emit("sluice_policies", float64(lists), "address_list")
+	emit("sluice_policies", float64(rules), "security_rule")
 	emit("sluice_emergency_active", float64(len(p.Bypasses())), "bypass")
 	if p.store == nil {
 		return
@@ -229,6 +232,11 @@ func (p *policies) Tiers() map[string]conf.Limit { return p.gateway.Tiers() }
 
 // Routes returns the names of the routes in force.
 func (p *policies) Routes() []string { return p.gateway.Routes() }
+
+// CheckExclusion says why the firewall has no such rule, or none with the tag.
+func (p *policies) CheckExclusion(rule int, tag string) error {
+	return p.gateway.CheckExclusion(rule, tag)
+}
 
 // KeyPrefix is what keys start with; "": none are accepted.
 func (p *policies) KeyPrefix() string {

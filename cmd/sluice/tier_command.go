@@ -51,11 +51,7 @@ func tierSet(a asked[admin.Tier]) *cobra.Command {
 			return usageError{fmt.Errorf("say to what, by --requests")}
 		}
 		put(body, "notes", notes)
-		path := resource("tiers", args[0])
-		if dry {
-			path += "?dry_run=true"
-		}
-		return a.send(cmd, http.MethodPut, path, body)
+		return a.set(cmd, resource("tiers", args[0]), dry, body)
 	}
 	return cmd
 }
