@@ -31,7 +31,7 @@ test: lint unit integration ## Everything that must be green: lint, unit tests u
 
 # The recorded profile is for the binary that is shipped: checks and tests
 # compile each package once, without it.
-lint unit integration drills bench fuzz generate: export GOFLAGS := -pgo=off
+lint unit integration drills limits bench fuzz generate: export GOFLAGS := -pgo=off
 
 .PHONY: unit
 unit: build ## Unit tests, under the race detector and without it where allocations are counted.
@@ -75,6 +75,10 @@ bench: ## Benchmarks of the hot path: ns/op, B/op, allocs/op.
 .PHONY: compare
 compare: build ## Side by side with nginx, HAProxy, Caddy and ReverseProxy, as a Markdown table (about 5 minutes).
 	$(GO) run ./loadtest/compare
+
+.PHONY: limits
+limits: ## How exact sluice and others keep limits, with and without faults, as Markdown tables (about 5 minutes).
+	$(GO) run ./loadtest/limits
 
 .PHONY: pgo
 pgo: build ## Refresh the profile that builds are optimised with, from the comparison's own load.

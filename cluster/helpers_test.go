@@ -42,13 +42,15 @@ func newSim(t *testing.T, seed uint64) *sim { return &sim{t: t, net: simnet.New(
 
 func simAddr(i int) string { return fmt.Sprintf("10.0.%d.%d:7946", i/200, i%200+1) }
 
+func simConfig() conf.Cluster { return conf.Cluster{Bind: "0.0.0.0:7946", Secret: secretOf(1)} }
+
 // add starts a node; i fixes its address, and its name unless o has one. It joins
 // the first node.
 func (s *sim) add(i int, change ...func(*Options)) *simNode {
 	s.t.Helper()
 	o := Options{
 		Name:   fmt.Sprintf("gw-%d", i),
-		Config: conf.Cluster{Bind: "0.0.0.0:7946", Secret: secretOf(1)},
+		Config: simConfig(),
 	}
 	if i > 0 {
 		o.Config.Join = []string{simAddr(0)}

@@ -45,6 +45,7 @@ type Node struct {
 	metaNews   chan struct{}
 	syncs      chan syncJob
 	lost       lostPeers
+	past       []remembered // of an earlier life; not changed after New
 
 	topicsMu sync.Mutex
 	topics   map[uint32]*Topic // not changed after Run has started
@@ -120,6 +121,9 @@ func New(o Options) (*Node, error) {
 		}
 		n.broadcasts.seq.Store(h.seq) // before peers are made, which count on from there
 		n.roster.inherit(h)
+	}
+	if o.PeersFile != "" {
+		n.recall()
 	}
 
 	n.transport = o.Transport
@@ -199,6 +203,9 @@ func (n *Node) Run(ctx context.Context) error {
 		n.spawn(func() { n.facts.Run(n.ctx) }) // what it could not save, Run tries once more
 	}
 	n.spawn(n.publishMeta)
+	if n.o.PeersFile != "" {
+		n.spawn(n.remember)
+	}
 
 	select {
 	case <-ctx.Done():

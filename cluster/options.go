@@ -72,6 +72,10 @@ type Options struct {
 	// Now are filled in.
 	Facts facts.Options
 
+	// PeersFile is where the node remembers the addresses of the others, which it
+	// tries beside Config.Join when it starts again. Default: it remembers nobody.
+	PeersFile string
+
 	// Logger takes what happens. Default: nothing is logged.
 	Logger *slog.Logger
 

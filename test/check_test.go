@@ -95,3 +95,10 @@ func TestUsageErrorsExitWith2(t *testing.T) {
 		t.Errorf("exit %d: %s", code, out)
 	}
 }
+
+// A command says what it was asked for, and libraries add nothing of their own.
+func TestCommandsSayNothingUnasked(t *testing.T) {
+	if out, stderr, code := run(t, "version"); code != 0 || out == "" || stderr != "" {
+		t.Errorf("exit %d, %q, and on standard error %q", code, out, stderr)
+	}
+}

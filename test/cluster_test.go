@@ -7,6 +7,10 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
+	"net/http"
+	"os"
+	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -18,7 +22,7 @@ const clusterConfig = `
 node: {name: "{{.Name}}", data_dir: "{{.Dir}}/data"}
 listeners: [{address: "{{.Listen}}"}]
 admin: {address: "{{.Admin}}"}
-cluster: {bind: "{{.Gossip}}", join: ["{{.Join}}"], secret: "{{.Secret}}"}
+cluster: {bind: "{{.Gossip}}", join: ["{{.Join}}"], secret: "{{.Secret}}"{{if .Nodes}}, nodes: {{.Nodes}}{{end}}}
 services: {app: {upstreams: ["http://127.0.0.1:9"]}}
 routes: [{path: /*, service: app, auth: none}]
 `
@@ -51,7 +55,7 @@ func TestNodesFindEachOther(t *testing.T) {
 	secret := make([]byte, 32)
 	rand.Read(secret)
 	vars := func(name, gossip, join string) map[string]any {
-		return map[string]any{"Name": name, "Gossip": gossip, "Join": join, "Secret": base64.StdEncoding.EncodeToString(secret)}
+		return map[string]any{"Name": name, "Gossip": gossip, "Join": join, "Secret": base64.StdEncoding.EncodeToString(secret), "Nodes": 0}
 	}
 	seed := testkit.FreeAddr(t)
 	nodes := []*testkit.Gateway{testkit.StartGateway(t, clusterConfig, vars("gw-1", seed, seed))}
@@ -69,6 +73,19 @@ func TestNodesFindEachOther(t *testing.T) {
 			})
 		}
 	}
+	see("map[gw-1:alive gw-2:alive gw-3:alive]", nodes...)
+
+	// The one that all others join, and that names nobody but itself, finds them again.
+	testkit.Eventually(t, 10*time.Second, func() error {
+		text, err := os.ReadFile(filepath.Join(filepath.Dir(nodes[0].Config), "data/peers.json"))
+		if n := strings.Count(string(text), `"name"`); n != 2 {
+			return fmt.Errorf("%d peers remembered: %s %w", n, text, err)
+		}
+		return nil
+	})
+	nodes[0].Kill()
+	nodes[0].Process = testkit.Start(t, testkit.Command{Path: testkit.Sluice(t), Args: []string{"serve", "--config", nodes[0].Config}, Dir: filepath.Dir(nodes[0].Config)})
+	nodes[0].WaitReady(nodes[0].AdminURL + "/readyz")
 	see("map[gw-1:alive gw-2:alive gw-3:alive]", nodes...)
 
 	// An upgrade is no event but an update.
@@ -99,5 +116,30 @@ func TestCommandsSayThatThereIsNoCluster(t *testing.T) {
 	g := testkit.StartGateway(t, publicConfig, map[string]any{"Upstream": "http://127.0.0.1:9", "More": "", "Listener": "", "Listeners": ""})
 	if out, code := sluice(t, "cluster", "status", "-c", g.Config); code != 1 || !strings.Contains(out, "no cluster section") {
 		t.Errorf("exit %d: %s", code, out)
+	}
+}
+
+// A node that is alone and knows that it should not be has no authority of limits.
+func TestTheLogSaysReadyWhenTheNodeIs(t *testing.T) {
+	t.Parallel()
+	dir, admin := t.TempDir(), testkit.FreeAddr(t)
+	config := filepath.Join(dir, "sluice.yaml")
+	testkit.WriteTemplate(t, config, clusterConfig, map[string]any{
+		"Name": "gw-1", "Dir": dir, "Listen": testkit.FreeAddr(t), "Admin": admin, "Gossip": testkit.FreeAddr(t), "Join": testkit.FreeAddr(t),
+		"Secret": base64.StdEncoding.EncodeToString(make([]byte, 32)), "Nodes": 3,
+	})
+	p := testkit.Start(t, testkit.Command{Path: testkit.Sluice(t), Args: []string{"serve", "--config", config}, Dir: dir})
+	said := p.WaitOutput(`.*not ready yet.*`, 20*time.Second)
+	if !strings.Contains(said[0], "no authority of limits is known") {
+		t.Errorf("%s", said[0])
+	}
+	log := p.Output() // as it was before the question
+	resp, err := http.Get("http://" + admin + "/readyz")
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp.Body.Close()
+	if resp.StatusCode != http.StatusOK && regexp.MustCompile(`msg"?[=:]"?ready\b`).MatchString(log) {
+		t.Errorf("GET /readyz: %s, and the log:\n%s", resp.Status, log)
 	}
 }

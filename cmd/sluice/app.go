@@ -145,6 +145,7 @@ func newApp(doc *conf.Document, log *slog.Logger, level *slog.LevelVar, line *li
 		a.background("configuration", a.reloader.Run, time.Second),
 		a.background("upgrades", a.upgrader.Run, time.Second),
 		a.background("limits' health", a.watchLimits, time.Second),
+		a.background("readiness", a.sayReady, time.Second),
 	}
 	return a, nil
 }
@@ -322,6 +323,7 @@ func (a *app) drain(ctx context.Context) error {
 
 func (a *app) startAdmin(context.Context) error {
 	a.health.Set("starting", errors.New("the node is starting"))
+	a.limitsPending()
 	doc := a.reloader.inForce
 	socket, err := a.sockets.listen("tcp", doc.Admin.Address)
 	if err != nil {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"path/filepath"
 	"sync"
 	"time"
 
@@ -94,6 +95,7 @@ func (g *gossip) join(handover []byte) error {
 	member, err := cluster.New(cluster.Options{
 		Name: g.node.Name, ID: g.id, Meta: g.meta(), Config: *g.conf, Version: version, Generation: uint32(g.line.generation),
 		Sockets: sockets, Handover: handover, Store: g.facts, Logger: g.log,
+		PeersFile: filepath.Join(g.node.DataDir, "peers.json"),
 	})
 	if err != nil {
 		return fmt.Errorf("join the cluster: %w", err)

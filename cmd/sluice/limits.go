@@ -78,6 +78,14 @@ const (
 	limitsWait = 15 * time.Second
 )
 
+// limitsPending makes a node that starts unready from the beginning, not from when
+// watchLimits first looks. A successor has what its predecessor had.
+func (a *app) limitsPending() {
+	if a.limits.Shared() && a.line.wire == nil {
+		a.health.Set("limits", limitsTrouble(a.limits.Stats().Cluster))
+	}
+}
+
 // watchLimits keeps health told of the limits' authority.
 //
 // Once a node has been ready, limits do not make it unready again: what they
@@ -91,7 +99,7 @@ func (a *app) watchLimits(ctx context.Context) error {
 		return nil
 	}
 	began := time.Now()
-	started := a.line.wire != nil // a successor has what its predecessor had
+	started := a.line.wire != nil // see limitsPending
 	tick := time.NewTicker(limitsWatch)
 	defer tick.Stop()
 	for {

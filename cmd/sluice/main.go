@@ -8,6 +8,8 @@ import (
 	"os"
 
 	"github.com/spf13/cobra"
+
+	"sluice/internal/hush"
 )
 
 // version is set by the linker (make build); a build without it says dev.
@@ -25,7 +27,10 @@ var errReported = errors.New("reported")
 // usageError marks errors of the command line, as against those of the work.
 type usageError struct{ error }
 
-func main() { os.Exit(run(context.Background(), os.Args[1:])) }
+func main() {
+	hush.End()
+	os.Exit(run(context.Background(), os.Args[1:]))
+}
 
 func run(ctx context.Context, args []string) int {
 	root := newRoot()

@@ -89,9 +89,35 @@ func serve(ctx context.Context, path string, withStdin bool) error {
 	}
 	defer removePID(pidFile(doc))
 	notifyReady(log, line.generation)
-	log.Info("ready", telemetry.KeyNode, doc.Node.Name, telemetry.KeyVersion, version, telemetry.KeyHash, doc.Hash(),
-		telemetry.KeyGeneration, line.generation, "admin", a.adminSocket.Addr().String())
 	return a.live(ctx, signals, withStdin)
+}
+
+// readyLook is how often a node that has started looks whether it is ready.
+const readyLook = 50 * time.Millisecond
+
+// sayReady logs that the node is ready when /readyz first says so, and before, when
+// that has to wait, what for.
+func (a *app) sayReady(ctx context.Context) error {
+	tick := time.NewTicker(readyLook)
+	defer tick.Stop()
+	doc, _ := a.reloader.document()
+	about := []any{telemetry.KeyNode, doc.Node.Name, telemetry.KeyVersion, version, telemetry.KeyHash, doc.Hash(),
+		telemetry.KeyGeneration, a.line.generation, "admin", a.adminSocket.Addr().String()}
+	for said := false; ; said = true {
+		ready, reasons := a.health.Ready()
+		if ready {
+			a.log.Info("ready", about...)
+			return nil
+		}
+		if !said {
+			a.log.Info("started; not ready yet", append(about, telemetry.KeyReason, fmt.Sprint(reasons))...)
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
 }
 
 // live serves until the process is told to stop or has been replaced, and then
