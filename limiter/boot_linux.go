@@ -2,6 +2,9 @@ package limiter
 
 import "golang.org/x/sys/unix"
 
+// bootIsShared says that bootNS shows all processes of a machine the same.
+const bootIsShared = true
+
 // bootNS is the time since the machine started, suspensions included: a node that
 // was asleep must find out that its rights are old.
 func bootNS() int64 {

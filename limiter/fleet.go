@@ -261,6 +261,9 @@ func (f *fleet) run(ctx context.Context) {
 		}
 	}()
 	f.join()
+	f.node.Tick(f.now()) // so that the others hear of this replica before they are asked for rights
+	f.publish()
+	f.send()
 	tick := time.NewTicker(tickEvery)
 	defer tick.Stop()
 	again := time.NewTimer(time.Hour)
@@ -292,6 +295,9 @@ func (f *fleet) run(ctx context.Context) {
 				asks[i] = nil
 			}
 		case <-tick.C:
+			if f.deaf.Load() {
+				break // what it did now its successor would not know
+			}
 			if ticks++; ticks%25 == 0 {
 				f.join()
 			}

@@ -22,8 +22,9 @@ import (
 // quota between the two is needed and the bound is the same as without an upgrade.
 //
 // In a cluster the rights of keys do not travel: the predecessor gives back to the
-// authority what it holds, and the successor, a replica of its own, takes anew.
-// Addresses and bursts go as they do otherwise.
+// authority what it holds, and the successor, a replica of its own, takes anew. The
+// books that it keeps for others do: see lease.Node.Inheritance. Addresses and bursts
+// go as they do otherwise.
 //
 // Red marks are not sent: they are worked out anew by the first request that does
 // not fit. Counters stay behind.
@@ -35,7 +36,7 @@ type Handover struct {
 	chunks [][]byte      // what was taken out, until it is clear who has it
 	over   chan struct{} // closed by Forward and Resume
 
-	inheritance []byte // of the cluster's part
+	inheritance [][]byte // of the cluster's part
 
 	// ask is set before over is closed; nil: the limiter decides again.
 	ask func(question []byte) (answer []byte, err error)
@@ -104,16 +105,18 @@ func (h *Handover) Export(send func(chunk []byte) error) error {
 
 const setsPerChunk = 4096
 
-// Inheritance is what the successor is to Inherit, known after Export; nil for
-// nothing.
-func (h *Handover) Inheritance() []byte { return h.inheritance }
+// Inheritance is what the successor is to Inherit, in order, known after Export.
+func (h *Handover) Inheritance() [][]byte { return h.inheritance }
 
-// Inherit takes what a predecessor left, before Run.
-func (l *Limiter) Inherit(inheritance []byte) error {
-	if l.fleet == nil || len(inheritance) == 0 {
-		return nil
+// Inherit takes a part of what a predecessor left, before Run, and returns the
+// replica that this limiter goes on as: Peers must name it from then on. An error
+// that is no lease.ErrMessage means that the limiter cannot be used.
+func (l *Limiter) Inherit(part []byte) (self uint64, err error) {
+	if l.fleet == nil {
+		return 0, nil
 	}
-	return l.fleet.node.Inherit(inheritance)
+	err = l.fleet.node.Inherit(part)
+	return uint64(l.fleet.node.Member()), err
 }
 
 // Forward ends the handover: the successor has the buckets. ask takes it a

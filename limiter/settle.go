@@ -16,8 +16,9 @@ const (
 
 // settle gives back all that this node holds and returns when the authority knows,
 // or cannot be reached in time. Nothing may be spent meanwhile. It returns what
-// the successor goes on with; from then on this node hears nobody.
-func (f *fleet) settle() (inheritance []byte) {
+// the successor goes on with, in parts; from then on this node hears nobody, and does
+// nothing by itself.
+func (f *fleet) settle() (inheritance [][]byte) {
 	end := time.Now().Add(giveBackWithin)
 	settled := make(chan bool)
 	look := func(n *lease.Node) { n.Leave(f.now()); settled <- false } // said, not yet sent
@@ -35,7 +36,7 @@ func (f *fleet) settle() (inheritance []byte) {
 			done := n.Settled() || time.Now().After(end)
 			if done {
 				f.deaf.Store(true)
-				inheritance = n.Inheritance()
+				n.Inheritance(f.now(), bootIsShared, func(part []byte) { inheritance = append(inheritance, part) })
 			}
 			settled <- done
 		}

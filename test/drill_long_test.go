@@ -97,15 +97,6 @@ var longDrills = []drill{
 	},
 	{name: "a node sleeps, redis is there", redis: true, break_: sleepFor20s, mend: mendRedis},
 	{name: "a node sleeps", break_: sleepFor20s, mend: func(_ *testing.T, f *fleet) { f.awaitBooks("home", recovery, f.nodes...) }},
-	{name: "all nodes are upgraded, no redis", break_: func(t *testing.T, f *fleet) {
-		for _, m := range f.nodes {
-			if out, code := sluice(t, "upgrade", "-c", m.config); code != 0 {
-				t.Fatalf("exit %d: %s", code, out)
-			}
-			time.Sleep(6 * time.Second) // the home that it was is replaced meanwhile
-			f.awaitBooks("home", takeover, f.nodes...)
-		}
-	}, mend: func(_ *testing.T, f *fleet) { f.awaitBooks("home", recovery, f.nodes...) }},
 	{name: "all nodes are restarted, one after the other", redis: true, break_: func(_ *testing.T, f *fleet) {
 		for _, m := range f.nodes {
 			m.down.Store(true)

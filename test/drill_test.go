@@ -21,6 +21,9 @@ type drill struct {
 	// break_ does it, and returns when the cluster has found its way around it.
 	// mend undoes it and returns when all is as before.
 	break_, mend func(t *testing.T, f *fleet)
+	// calmRefused is which share of the requests of a tenant at 30 % of its quota may be
+	// refused; 0: not looked at.
+	calmRefused float64
 }
 
 // Patience with what must happen, on a machine that does other things.
@@ -84,6 +87,23 @@ var shortDrills = []drill{
 		break_: upgradeAll, mend: mendRedis,
 	},
 	{
+		// The books travel: no other authority has to begin, and who is below its quota
+		// is hardly refused.
+		name: "all nodes are upgraded, no redis",
+		break_: func(t *testing.T, f *fleet) {
+			epoch := f.nodes[0].epoch(t)
+			upgradeAll(t, f)
+			time.Sleep(4 * time.Second) // what would begin anew has begun by then
+			for _, m := range f.nodes {
+				if now := m.epoch(t); now != epoch {
+					t.Errorf("%s: epoch %d after the upgrades, %d before", m.name, now, epoch)
+				}
+			}
+		},
+		mend:        func(_ *testing.T, f *fleet) { f.awaitBooks("home", recovery, f.nodes...) },
+		calmRefused: 0.25,
+	},
+	{
 		name: "the home is killed",
 		break_: func(t *testing.T, f *fleet) {
 			home := homeOf(t, f)
@@ -99,6 +119,16 @@ var shortDrills = []drill{
 			f.awaitBooks("home", recovery, f.nodes...)
 		},
 	},
+}
+
+// epoch is that of the limits' authority, as a node knows it.
+func (m *member) epoch(t *testing.T) uint64 {
+	t.Helper()
+	v, err := m.books()
+	if err != nil || v.Epoch == 0 {
+		t.Fatalf("%s: %+v, %v", m.name, v, err)
+	}
+	return v.Epoch
 }
 
 // upgradeAll replaces every process, one after the other.
@@ -145,7 +175,11 @@ func runDrills(t *testing.T, drills []drill) {
 			const waits = "sluice_limit_wait_seconds_"
 			t.Logf("%.0f requests waited for the authority, %.0f of them up to 5 ms, %.0f up to 50 ms", f.metric(waits+"count"),
 				f.metric(waits+`bucket{le="0.005"}`), f.metric(waits+`bucket{le="0.05"}`))
-			l.verdict(t, l.end())
+			answers := l.end()
+			l.verdict(t, answers)
+			if j := judge(answers, 1, fleetWindow); d.calmRefused > 0 && float64(j.refused) > d.calmRefused*float64(j.refused+j.admitted) {
+				t.Errorf("a tenant at 30 %% of its quota was refused %d times of %d", j.refused, j.refused+j.admitted)
+			}
 		})
 	}
 }

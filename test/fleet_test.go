@@ -159,6 +159,7 @@ func (f *fleet) thaw(m *member) {
 // books is what a node says of the authority.
 type booksView struct {
 	Authority     string
+	Epoch         uint64
 	Ready, Fenced bool
 	Redis         *struct{ Up bool }
 }

@@ -53,6 +53,10 @@ func newGossip(doc *conf.Document, known *facts.Store, line *lineage, log *slog.
 	}
 }
 
+// become makes this process's limiter the one that its predecessor's was. It is called
+// before join.
+func (g *gossip) become(limiter cluster.NodeID) { g.id, g.peers.self = limiter, limiter }
+
 // bind takes over the predecessor's sockets, or opens them. Nothing reads them yet.
 func (g *gossip) bind() error {
 	if g.conf == nil {

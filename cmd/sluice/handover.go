@@ -12,6 +12,8 @@ import (
 	"syscall"
 	"time"
 
+	"sluice/cluster"
+	"sluice/limiter/lease"
 	"sluice/telemetry"
 )
 
@@ -225,23 +227,37 @@ func (a *app) parts() []part {
 		{name: "upstreams", early: true, give: whole(a.upstreams.Export), take: a.upstreams.Import},
 		a.limitsPart(), // before gossip, by which rights are given back
 		a.inheritancePart(),
+		{name: "limiters", give: whole(a.gossip.limiters), take: a.gossip.peers.inherit},
 		a.gossip.part(),
 		factsPart(a.facts), // after gossip, which adds to them
 		{name: "series", give: whole(a.metrics.Live().Store().Encode), take: a.metrics.Live().Store().Restore},
 	}
 }
 
-// inheritancePart is what the limiter knows of the cluster. Without it a successor
-// finds that out again, as after a restart.
+// inheritancePart is what the limiter knows of the cluster: without Redis, also the
+// books of quotas that it keeps. A successor that cannot read it finds out again what
+// it needs, as after a restart.
 func (a *app) inheritancePart() part {
 	return part{
 		name: "limits of the cluster",
-		give: func(send func([]byte) error) error { return send(a.held.Inheritance()) },
-		take: func(inheritance []byte) error {
-			if err := a.limits.Inherit(inheritance); err != nil {
-				a.log.Warn("what the predecessor knew of the cluster is not used", telemetry.KeyError, err)
+		give: func(send func([]byte) error) error {
+			for _, p := range a.held.Inheritance() {
+				if err := send(p); err != nil {
+					return err
+				}
 			}
 			return nil
+		},
+		take: func(p []byte) error {
+			self, err := a.limits.Inherit(p)
+			if errors.Is(err, lease.ErrMessage) {
+				a.log.Warn("what the predecessor knew of the cluster is not used", telemetry.KeyError, err)
+				return nil
+			}
+			if err == nil && self != 0 {
+				a.gossip.become(cluster.NodeID(self))
+			}
+			return err
 		},
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"iter"
 	"strings"
 	"sync/atomic"
 
@@ -19,18 +20,22 @@ const limitsTopic = "limits"
 // in the moments of an upgrade, nobody is there and messages are lost, which the
 // limiter is made for.
 //
-// An upgrade is nothing new to the gossip: same member, same id. To the limits it
-// is: what the predecessor's limiter knew has not come along. So limiters have ids
-// of their own, the member's with another low half; each says its low half in its
-// member's meta and with each message.
+// An upgrade is nothing new to the gossip: same member, same id. To the limits it is
+// when what the predecessor's limiter knew has not come along, as while Redis keeps the
+// books. So limiters have ids of their own, the member's with another low half; each
+// says its low half in its member's meta and with each message.
 type peers struct {
-	self    cluster.NodeID // this process's limiter
+	self    cluster.NodeID // this process's limiter, or the predecessor's that it goes on for
 	now     atomic.Pointer[seat]
 	receive func(from uint64, payload []byte) // set before the first member runs
 
 	// Of the limiter's goroutine: scratch, and the members that limiters belong to.
 	wire    []byte
 	members map[uint64]cluster.NodeID
+
+	// known are those that the predecessor knew, until the gossip brings them up again.
+	// Not changed once this process is a member.
+	known map[uint64]cluster.NodeID
 }
 
 // seat is one member's place in the gossip.
@@ -70,18 +75,60 @@ func (p *peers) Members(to []uint64) []uint64 {
 		p.members = make(map[uint64]cluster.NodeID)
 	}
 	clear(p.members)
-	for _, m := range s.node.Members() {
-		switch {
-		case m.State != cluster.Alive && m.State != cluster.Suspect:
-		case m.Self:
-			to = append(to, uint64(p.self))
-		case validMeta(m.Meta):
-			limiter := uint64(withHalf(m.ID, m.Meta[metaHalf:]))
-			p.members[limiter] = m.ID
-			to = append(to, limiter)
-		}
+	for limiter, m := range limiters(s.node, p.self) {
+		p.members[limiter] = m
+		to = append(to, limiter)
 	}
 	return to
+}
+
+// limiters yields the limiters of the members that are there, and whose they are;
+// self is this process's.
+func limiters(n *cluster.Node, self cluster.NodeID) iter.Seq2[uint64, cluster.NodeID] {
+	return func(yield func(uint64, cluster.NodeID) bool) {
+		for _, m := range n.Members() {
+			limiter := self
+			switch {
+			case m.State != cluster.Alive && m.State != cluster.Suspect:
+				continue
+			case m.Self:
+			case validMeta(m.Meta):
+				limiter = withHalf(m.ID, m.Meta[metaHalf:])
+			default:
+				continue
+			}
+			if !yield(uint64(limiter), m.ID) {
+				return
+			}
+		}
+	}
+}
+
+// limiters is what a successor's inherit takes.
+func (g *gossip) limiters() (text []byte) {
+	if n := g.now(); n != nil {
+		for limiter, m := range limiters(n, g.id) {
+			text = binary.BigEndian.AppendUint64(binary.BigEndian.AppendUint64(text, limiter), uint64(m))
+		}
+	}
+	return text
+}
+
+// inherit takes over which limiters the predecessor knew.
+func (p *peers) inherit(text []byte) error {
+	p.known = make(map[uint64]cluster.NodeID)
+	for ; len(text) >= 16; text = text[16:] {
+		p.known[binary.BigEndian.Uint64(text)] = cluster.NodeID(binary.BigEndian.Uint64(text[8:]))
+	}
+	return nil
+}
+
+// member is the member that a limiter belongs to.
+func (p *peers) member(limiter uint64) cluster.NodeID {
+	if m, ok := p.members[limiter]; ok {
+		return m
+	}
+	return p.known[limiter]
 }
 
 // Send implements limiter.Peers.
@@ -90,7 +137,7 @@ func (p *peers) Send(to uint64, payload []byte) error {
 	if s == nil {
 		return errNoMember
 	}
-	return s.topic.Send(p.members[to], p.signed(payload))
+	return s.topic.Send(p.member(to), p.signed(payload))
 }
 
 // SendReliable implements limiter.Peers.
@@ -99,7 +146,7 @@ func (p *peers) SendReliable(to uint64, payload []byte) error {
 	if s == nil {
 		return errNoMember
 	}
-	return s.topic.SendReliable(p.members[to], p.signed(payload))
+	return s.topic.SendReliable(p.member(to), p.signed(payload))
 }
 
 // signed puts the limiter's half before payload. Only the limiter's goroutine sends.

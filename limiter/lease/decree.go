@@ -40,7 +40,7 @@ const (
 // SetMembers says who is in the cluster now, this node included.
 func (n *Node) SetMembers(now Instant, members []Member) {
 	was := n.members
-	n.members = slices.Clone(members)
+	n.members = n.withExpected(now, slices.Clone(members))
 	slices.Sort(n.members)
 	for _, m := range n.members {
 		if m != n.o.Self && !slices.Contains(was, m) {

@@ -96,11 +96,14 @@ func (n *Node) shipBucket(now Instant, b *bucket) {
 	}
 	if !n.keeps() {
 		home, second := owners(n.members, b.key)
-		if p := n.peers[home]; home != n.o.Self && (second != n.o.Self || p != nil && now.MonoNS-p.anyNS < int64(QuorumFor)) {
-			return
-		}
+		p := n.peers[home]
+		others := home != n.o.Self && (second != n.o.Self || p != nil && now.MonoNS-p.anyNS < int64(QuorumFor))
 		for i := range snap.Rows {
-			if r := &snap.Rows[i]; r.Row.Held() > 0 || len(r.Uses) > 0 {
+			r := &snap.Rows[i]
+			if others && stable(r.Replica) != stable(n.o.Self) {
+				continue // what earlier lives of this node have used it may be alone to know
+			}
+			if r.Row.Held() > 0 || len(r.Uses) > 0 {
 				n.estates = append(n.estates, estate{b.key, b.limit, r.Estate(n.epoch)})
 			}
 		}

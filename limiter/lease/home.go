@@ -266,6 +266,7 @@ func (n *Node) serve(now Instant, from Member, m *Message) {
 			continue
 		}
 		b := n.bucketOf(now, it.Key, it.Limit)
+		n.heard[it.Take.From] = now.MonoNS // a new life asks before its first ping has come
 		tick, l := b.limit.Stamp(now), b.limit.core(now)
 		b.ledger.Closed = 0
 		if wait := n.opensNS(now) - now.MonoNS; wait > 0 {

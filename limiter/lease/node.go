@@ -79,6 +79,11 @@ type Node struct {
 	opensOf uint64
 	out     []Envelope
 
+	// Of a successor: see inherit.go.
+	inherited bool     // its predecessor had handed over
+	expected  []Member // of the predecessor's peers, those not met yet,
+	expectNS  int64    // who count as members until then
+
 	// Of a home: see home.go.
 	books   map[Key]*bucket
 	shelf   []*bucket
@@ -462,5 +467,10 @@ func (n *Node) Settled() bool {
 	if n.redis.down && !n.keeps() {
 		return true
 	}
-	return !n.redis.flying && n.inAir.empty() && n.urgent.empty() && n.later.empty()
+	for _, h := range n.inAir.items[n.inAir.head:] {
+		if h.flying {
+			return false
+		}
+	}
+	return !n.redis.flying && n.urgent.empty() && n.later.empty()
 }

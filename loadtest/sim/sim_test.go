@@ -66,6 +66,27 @@ func TestWhoStaysBelowTheQuotaIsNotRefused(t *testing.T) {
 	})
 }
 
+// TestUpgradesCostNothing has all nodes of a cluster without Redis upgraded, one after
+// the other: the books travel, so nobody below its quota is refused, and no authority
+// has to begin anew.
+func TestUpgradesCostNothing(t *testing.T) {
+	for s := range uint64(20) {
+		o := Options{Seed: s, Nodes: 3, Keys: 4, Limit: 1000, Window: 20 * time.Second, For: 60 * time.Second, Calm: true}
+		o.Rate = float64(o.Keys) * 0.3 * float64(o.Limit) / o.Window.Seconds()
+		for i := range 6 {
+			o.Faults = append(o.Faults, Fault{Kind: Upgrade, Node: i, At: time.Duration(15+6*i) * time.Second})
+		}
+		r := Run(o)
+		if r.Err != nil {
+			t.Fatal(r.Err)
+		}
+		t.Logf("seed %d: %d of %d refused, %d epochs", s, r.Refused, r.Requests, r.Epochs)
+		if r.Refused > r.Requests/500 || r.Epochs > 0 {
+			t.Errorf("seed %d: %d of %d refused, %d epochs", s, r.Refused, r.Requests, r.Epochs)
+		}
+	}
+}
+
 func TestBurstsGetTheirQuota(t *testing.T) {
 	kinds(t, func(t *testing.T, o Options) {
 		o.Keys, o.Limit, o.Burst, o.For = 1, 500, 1.2, 200*time.Second
@@ -98,6 +119,9 @@ func schedule(seed uint64) Options {
 		}
 		f.Until = f.At + time.Duration(rnd.Int64N(int64(40*time.Second)))
 		o.Faults = append(o.Faults, f)
+	}
+	for range rnd.IntN(4) {
+		o.Faults = append(o.Faults, Fault{Kind: Upgrade, Node: rnd.IntN(o.Nodes), At: 12*time.Second + time.Duration(rnd.Int64N(int64(70*time.Second)))})
 	}
 	return o
 }

@@ -69,17 +69,19 @@ const (
 	OneWay                    // what it sends to Other is lost
 	RedisOff                  // Redis does not answer
 	Forget                    // Redis loses everything
+	Upgrade                   // the node's process is replaced by a successor
 )
 
 // String is the kind as a word.
 func (k FaultKind) String() string {
-	return [...]string{"die", "pause", "cut", "cut-all", "cut-redis", "one-way", "redis-off", "forget"}[k]
+	return [...]string{"die", "pause", "cut", "cut-all", "cut-redis", "one-way", "redis-off", "forget", "upgrade"}[k]
 }
 
 // Result is what came out.
 type Result struct {
 	Admitted, Refused, Requests, Takes, Messages int64
 	Questions                                    int64 // to Redis or to homes
+	Epochs                                       int   // since requests began
 	Exact                                        int64 // what an exact log would have admitted
 	Worst                                        int64 // most admissions above the limit in a window
 	Err                                          error // of the first violation
@@ -110,6 +112,7 @@ type node struct {
 	purses  map[int]*purse
 	alive   bool
 	paused  bool
+	held    bool // about to be upgraded: requests wait
 	offset  int64
 	drift   float64
 	seen    map[int]int64 // when another was last reachable
@@ -176,6 +179,8 @@ func Run(o Options) Result {
 	} else {
 		w.after(warmUp, w.arrive)
 	}
+	var begun uint64
+	w.after(warmUp, func() { begun = w.nodes[0].node.Epoch() })
 	end := w.now + int64(o.For)
 	for len(w.events) > 0 && w.Err == nil {
 		e := heap.Pop(&w.events).(event)
@@ -189,6 +194,7 @@ func Run(o Options) Result {
 		c := n.node.Counts()
 		w.Questions += int64(c.Takes + c.Reports)
 	}
+	w.Epochs = int(w.nodes[0].node.Epoch()>>16) - int(begun>>16)
 	return w.Result
 }
 
@@ -197,14 +203,20 @@ func (n *node) boot() {
 	w := n.w
 	n.nonce += 1000
 	n.name = lease.Member(uint64(n.id+1)<<32 | uint64(n.nonce))
-	n.alive, n.paused = true, false
+	n.alive, n.paused, n.held = true, false, false
 	n.offset = w.rnd.Int64N(int64(time.Hour))
 	n.drift = (w.rnd.Float64() - 0.5) * w.Drift
 	n.purses = map[int]*purse{}
 	n.seen = map[int]int64{}
 	n.oneWay = map[int]bool{}
-	n.node = lease.NewNode(lease.Options{Self: n.name, Redis: w.Redis, Nodes: w.Nodes, Nonce: func() uint32 { n.nonce++; return n.nonce }})
+	n.node = n.newNode()
 	n.gossip()
+}
+
+func (n *node) newNode() *lease.Node {
+	return lease.NewNode(lease.Options{
+		Self: n.name, Redis: n.w.Redis, Nodes: n.w.Nodes, Nonce: func() uint32 { n.nonce++; return n.nonce },
+	})
 }
 
 // gossip is the membership: a member is gone when it was out of reach for five
@@ -280,9 +292,9 @@ func (n *node) flush() {
 	}
 	if at := n.node.AgainNS(); at != 0 && at != n.againNS {
 		n.againNS = at
-		name := n.name
+		node := n.node
 		w.after(time.Duration(max(0, at-n.clock().MonoNS)+1), func() {
-			if n.alive && !n.paused && n.name == name {
+			if n.alive && !n.paused && n.node == node {
 				n.flush()
 			}
 		})
@@ -291,12 +303,12 @@ func (n *node) flush() {
 
 // call makes a pipeline to Redis; it may be carried out and its answer lost.
 func (n *node) call(calls []lease.Call) {
-	w, name, sent := n.w, n.name, n.clock().MonoNS
+	w, node, sent := n.w, n.node, n.clock().MonoNS
 	there := 150*time.Microsecond + time.Duration(w.rnd.ExpFloat64()*float64(100*time.Microsecond))
 	var results []lease.Result
 	done := false
 	finish := func(err error) {
-		if done || !n.alive || n.name != name {
+		if done || !n.alive || n.node != node {
 			return
 		}
 		if n.paused {
@@ -322,7 +334,7 @@ func (n *node) call(calls []lease.Call) {
 	})
 	var timeout func()
 	timeout = func() {
-		if n.paused && n.alive && n.name == name {
+		if n.paused && n.alive && n.node == node {
 			w.after(50*time.Millisecond, timeout)
 			return
 		}
@@ -369,6 +381,10 @@ func (w *World) spread() int {
 // meet is one request for a key.
 func (w *World) meet(k int) {
 	n := w.nodes[w.spread()]
+	if n.held && n.alive && !n.paused {
+		w.after(10*time.Millisecond, func() { w.meet(k) })
+		return
+	}
 	if !n.alive || n.paused {
 		return
 	}
@@ -445,6 +461,10 @@ func (w *World) fault(f Fault, on bool) {
 		if on && w.Redis {
 			w.redis.forget()
 			w.redis.up = true
+		}
+	case Upgrade:
+		if on {
+			n.upgrade()
 		}
 	}
 }
