@@ -135,6 +135,9 @@ func (e *Engine) Rules(id int, tag string) []int {
 	return e.tags[tag]
 }
 
+// Finds reports whether the rule with this id is in force and finds something.
+func (e *Engine) Finds(id int) bool { return e.rules[id].finds }
+
 // Family is the part of the rule set that a rule belongs to, for metrics:
 // sqli, xss, rce…, or "own".
 func (e *Engine) Family(id int) string {

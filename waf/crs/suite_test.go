@@ -1,118 +1,20 @@
 package crs
 
 import (
-	"bufio"
-	"bytes"
-	"encoding/base64"
-	"io/fs"
-	"net/http"
 	"net/netip"
 	"slices"
-	"strings"
 	"sync"
 	"testing"
 
-	crstests "github.com/corazawaf/coraza-coreruleset/v4/tests"
-	"go.yaml.in/yaml/v3"
+	"sluice/internal/testkit/crssuite"
 )
 
-// suiteCase is one request of the rule set's regression tests.
-type suiteCase struct {
-	name   string
-	rule   int
-	want   []int // ids that must be among the findings
-	reject []int // ids that must not be
-	r      Request
+// requestOf is a case of the suite as it is inspected.
+func requestOf(c *crssuite.Case) *Request {
+	return &Request{
+		Client: netip.MustParseAddr("192.0.2.1"), Method: c.Method, Target: c.Target, Proto: c.Proto, Host: c.Host, Header: c.Header, Body: c.Body,
+	}
 }
-
-// suite reads the rule set's own regression tests for requests.
-var suite = sync.OnceValues(func() ([]suiteCase, error) {
-	var out []suiteCase
-	err := fs.WalkDir(crstests.FS, ".", func(name string, d fs.DirEntry, err error) error {
-		if err != nil || d.IsDir() || !strings.HasSuffix(name, ".yaml") || strings.HasPrefix(name, "RESPONSE") {
-			return err
-		}
-		text, err := fs.ReadFile(crstests.FS, name)
-		if err != nil {
-			return err
-		}
-		var file struct {
-			RuleID int `yaml:"rule_id"`
-			Tests  []struct {
-				ID     int `yaml:"test_id"`
-				Stages []struct {
-					Input struct {
-						Method  string
-						URI     string
-						Version string
-						Headers map[string]string
-						Data    string
-						Encoded string `yaml:"encoded_request"`
-						Auto    *bool  `yaml:"autocomplete_headers"`
-					}
-					Output struct {
-						Log struct {
-							Expect []int `yaml:"expect_ids"`
-							Reject []int `yaml:"no_expect_ids"`
-						}
-					}
-				}
-			}
-		}
-		if err := yaml.Unmarshal(text, &file); err != nil {
-			return err
-		}
-		for _, test := range file.Tests {
-			for i, st := range test.Stages {
-				in := st.Input
-				c := suiteCase{rule: file.RuleID, want: st.Output.Log.Expect, reject: st.Output.Log.Reject}
-				c.name = name + "#" + string(rune('0'+test.ID%10)) + "." + string(rune('0'+i))
-				c.r = Request{Client: netip.MustParseAddr("192.0.2.1"), Method: in.Method, Target: in.URI, Proto: in.Version, Header: http.Header{}, Body: []byte(in.Data)}
-				if c.r.Method == "" {
-					c.r.Method = "GET"
-				}
-				if c.r.Target == "" {
-					c.r.Target = "/"
-				}
-				if c.r.Proto == "" {
-					c.r.Proto = "HTTP/1.1"
-				}
-				for k, v := range in.Headers {
-					if strings.EqualFold(k, "host") {
-						c.r.Host = v
-					} else {
-						c.r.Header[http.CanonicalHeaderKey(k)] = append(c.r.Header[http.CanonicalHeaderKey(k)], v)
-					}
-				}
-				if in.Encoded != "" {
-					raw, err := base64.StdEncoding.DecodeString(in.Encoded)
-					if err != nil {
-						continue
-					}
-					hr, err := http.ReadRequest(bufio.NewReader(bytes.NewReader(raw)))
-					if err != nil {
-						continue // no server would take it
-					}
-					var body bytes.Buffer
-					if _, err := body.ReadFrom(hr.Body); err != nil {
-						continue
-					}
-					c.r.Method, c.r.Target, c.r.Proto, c.r.Host, c.r.Header, c.r.Body = hr.Method, hr.RequestURI, hr.Proto, hr.Host, hr.Header, body.Bytes()
-				} else if in.Auto == nil || *in.Auto {
-					if len(c.r.Body) > 0 && c.r.Header["Content-Type"] == nil {
-						c.r.Header["Content-Type"] = []string{"application/x-www-form-urlencoded"}
-					}
-					if len(c.r.Body) > 0 && c.r.Header["Content-Length"] == nil {
-						c.r.Header["Content-Length"] = []string{"1"}
-					}
-				}
-				out = append(out, c)
-			}
-		}
-		return nil
-	})
-	return out, err
-})
 
 // engineOf builds each profile once for all tests.
 var engineOf = func() func(testing.TB, Profile) *Engine {
@@ -159,7 +61,7 @@ func same(t *testing.T, e *Engine, name string, r *Request) (whole, proved Verdi
 
 // Invariant 2, over the rule set's own tests, at every level.
 func TestSuiteFindsTheSameWithTheProof(t *testing.T) {
-	cases, err := suite()
+	cases, err := crssuite.Load()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -171,7 +73,7 @@ func TestSuiteFindsTheSameWithTheProof(t *testing.T) {
 			if testing.Short() && i%10 != 0 {
 				continue
 			}
-			_, v := same(t, e, c.name, &c.r)
+			_, v := same(t, e, c.Name, requestOf(c))
 			if t.Failed() && testing.Verbose() && i > 3000 {
 				t.FailNow()
 			}
@@ -181,7 +83,7 @@ func TestSuiteFindsTheSameWithTheProof(t *testing.T) {
 			if v.Refused {
 				refused++
 			}
-			for _, id := range c.want {
+			for _, id := range c.Want {
 				if r, known := e.rules[id]; !known || !r.finds {
 					continue
 				}
