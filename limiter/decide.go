@@ -384,6 +384,7 @@ func (s *step) look(ch *Charge, now Instant, q *Quota) {
 		return
 	}
 	tokens := tokensIn(e.hot.Load())
+	tokens += e.coming()
 	free := tokens + e.account.Pool(r.limit)
 	q.Remaining = max(0, free)
 	present, phase := r.at(now)

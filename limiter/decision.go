@@ -112,6 +112,8 @@ type Stats struct {
 	AddressesEvicted uint64
 	// Overflowed counts charges to keys that found the table full.
 	Overflowed uint64
+	// Durable is the state of what is kept on disk.
+	Durable DurableStats
 	// Cluster is the state of the authority.
 	Cluster ClusterStats
 }

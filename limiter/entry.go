@@ -48,8 +48,8 @@ func wordOf(tokens, pending int64, tick core.Stamp) uint64 {
 //
 // Invariant: account.Held, and far.account.Held beside it, are tokens + pending +
 // what requests have reserved and neither committed nor put back (+ what far keeps
-// outside the word). With each account's own U + H + P = L no request can be
-// admitted beyond the limit.
+// outside the word, + what kept is still writing to disk). With each account's own
+// U + H + P = L no request can be admitted beyond the limit.
 //
 // The first 64 bytes are all that a green or red decision touches. hot, seen,
 // full and deny are atomic; the account is guarded by mu. An entry whose rule is
@@ -66,6 +66,7 @@ type entry struct {
 	account core.Account
 	fleet   *fleet      // nil: the authority is in this process
 	far     *far        // nil: the authority has not been asked
+	kept    *kept       // nil: nothing of it is on disk; never with fleet
 	inline  [3]core.Run // the log's first storage
 }
 
@@ -83,6 +84,9 @@ func (e *entry) limit(r *Rule, now Instant) core.Limit {
 func (e *entry) used(at core.Stamp, n int64) {
 	own := min(n, e.account.Held)
 	e.account.Settle(at, own, core.MaxRuns)
+	if e.kept != nil {
+		e.kept.fresh += own
+	}
 	if n > own {
 		e.far.account.Settle(at, n-own, core.MaxRuns)
 	}
@@ -107,7 +111,7 @@ func (e *entry) note(r *Rule) {
 	if ok && oldest == 0 {
 		oldest = 1 // 0 means none
 	}
-	e.seen.Store(uint64(uint32(int32(e.account.Pool(r.limit))))<<32 | uint64(oldest))
+	e.seen.Store(uint64(uint32(int32(e.account.Pool(r.limit)+e.coming())))<<32 | uint64(oldest))
 }
 
 // spend takes c rights without the mutex: the green path. When commit is false
@@ -145,6 +149,9 @@ const (
 func (e *entry) take(r *Rule, now Instant, c int64, commit bool) (w uint64, granted bool, v verdict) {
 	if e.fleet != nil {
 		return e.takeFar(r, now, c, commit)
+	}
+	if e.kept != nil {
+		return e.takeKept(r, now, c, commit)
 	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -200,7 +207,7 @@ func (e *entry) takeDear(r *Rule, tick core.Stamp, c int64, commit bool) (w uint
 	}
 	e.account.Held += c
 	if commit {
-		e.account.Settle(tick+1, c, core.MaxRuns)
+		e.used(tick+1, c)
 	}
 	return e.hot.Load(), true, taken
 }
@@ -258,6 +265,7 @@ func (e *entry) refresh(r *Rule, now Instant) core.Stamp {
 	}
 	present, _ := r.at(now)
 	tick := e.roll(r, present)
+	e.kept.harvest(e)
 	e.account.Expire(tick, r.limit)
 	if p := e.account.Pool(r.limit); p < 0 {
 		e.recall(-p)
@@ -292,6 +300,7 @@ func (e *entry) roll(r *Rule, present core.Stamp) core.Stamp {
 			if e.far != nil {
 				e.far.account.Log.Restamp(present + 1)
 			}
+			e.kept.recast()
 		}
 		if n := pendingIn(w); n > 0 {
 			// A use during a tick happened before the tick ended.
@@ -320,6 +329,7 @@ func (e *entry) adopt(old, r *Rule, now Instant) {
 	if old.sameTicks(r) {
 		return
 	}
+	e.kept.recast()
 	before, _ := old.at(now)
 	after, _ := r.at(now)
 	before = e.roll(old, before)
@@ -398,8 +408,9 @@ func (e *entry) retire(now Instant) bool {
 	if r == nil {
 		return false
 	}
-	e.refresh(r, now)
+	tick := e.refresh(r, now)
 	defer e.note(r)
+	e.kept.tidy(e, r, tick)
 	if e.far != nil && !e.idleFar() {
 		return false
 	}

@@ -1,6 +1,7 @@
 package limiter
 
 import (
+	"context"
 	"errors"
 	"runtime"
 	"time"
@@ -89,6 +90,9 @@ func (h *Handover) Export(send func(chunk []byte) error) error {
 			return err
 		}
 	}
+	if h.l.keeper != nil {
+		h.l.keeper.close()
+	}
 	for from := 0; from < len(addresses.sets); from += setsPerChunk {
 		x.begin()
 		for i := from; i < min(from+setsPerChunk, len(addresses.sets)); i++ {
@@ -145,6 +149,11 @@ func (h *Handover) Resume() error {
 	h.l.keys.closed.Store(false)
 	h.l.addresses.closed.Store(false)
 	h.l.handover.Store(nil)
+	if h.l.keeper != nil {
+		ctx, cancel := context.WithTimeout(context.Background(), closeWait)
+		defer cancel()
+		errs = append(errs, h.l.Persist(ctx))
+	}
 	close(h.over)
 	return errors.Join(errs...)
 }
@@ -187,6 +196,7 @@ func (e *entry) surrender(now Instant, to *exporter) bool {
 	}
 	for {
 		e.refresh(r, now)
+		e.kept.abandon(e)
 		w := e.hot.Load()
 		if pendingIn(w) != 0 {
 			continue

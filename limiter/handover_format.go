@@ -88,13 +88,18 @@ func (e *exporter) address(a *address) {
 func (e *exporter) rest(k Key, full int64, runs []core.Run) {
 	e.b = appendKey(e.b, k)
 	e.b = binary.AppendVarint(e.b, full)
-	e.b = binary.AppendUvarint(e.b, uint64(len(runs)))
+	e.b = appendRuns(e.b, runs)
+}
+
+func appendRuns(b []byte, runs []core.Run) []byte {
+	b = binary.AppendUvarint(b, uint64(len(runs)))
 	before := core.Stamp(0)
 	for _, r := range runs {
-		e.b = binary.AppendUvarint(e.b, uint64(r.At-before))
-		e.b = binary.AppendUvarint(e.b, uint64(r.N))
+		b = binary.AppendUvarint(b, uint64(r.At-before))
+		b = binary.AppendUvarint(b, uint64(r.N))
 		before = r.At
 	}
+	return b
 }
 
 // Import takes in a part of what another process's limiter exported, and its
@@ -197,7 +202,7 @@ func (t *table) adopt(k Key, r *Rule, now Instant, full int64, runs []core.Run) 
 	if s.taken >= x.room() {
 		x = s.rebuild(x)
 	}
-	e := new(entry)
+	e := t.entry()
 	tick, _ := r.at(now)
 	e.init(k, r, tick)
 	if len(runs) <= len(e.inline) {

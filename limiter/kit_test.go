@@ -81,7 +81,7 @@ func (e *entry) check(reserved int64) error {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	w := e.hot.Load()
-	if got, want := tokensIn(w)+pendingIn(w)+reserved, e.account.Held; got != want {
+	if got, want := tokensIn(w)+pendingIn(w)+reserved+e.coming(), e.account.Held; got != want {
 		return fmt.Errorf("tokens %d + pending %d + reserved %d = %d, but the account holds %d",
 			tokensIn(w), pendingIn(w), reserved, got, want)
 	}

@@ -22,6 +22,9 @@ type Options struct {
 	MaxAddresses int
 	// Clock is read by Run. Default: Now.
 	Clock func() Instant
+	// Durable says where a limiter that shares with nobody keeps what is used. Zero:
+	// nowhere.
+	Durable DurableOptions
 	// Cluster says who shares the limits. Zero: nobody. All nodes need the same
 	// Secret, or each counts for itself.
 	Cluster ClusterOptions
@@ -34,7 +37,8 @@ type Limiter struct {
 	clock     func() Instant
 	keys      *table
 	addresses *addresses
-	fleet     *fleet // nil: the authority of every key is in this process
+	fleet     *fleet  // nil: the authority of every key is in this process
+	keeper    *keeper // nil: nothing is kept on disk
 
 	handover atomic.Pointer[Handover] // nil: this process decides
 
@@ -71,6 +75,9 @@ func New(o Options) *Limiter {
 	if o.Cluster.any() {
 		l.fleet = newFleet(l, &o.Cluster)
 		l.keys.fleet = l.fleet
+	} else if o.Durable.Dir != "" {
+		l.keeper = newKeeper(l, o.Durable)
+		l.keys.keeper = l.keeper
 	}
 	return l
 }
@@ -88,12 +95,18 @@ const sweepLag = int64(time.Second)
 // full.
 //
 // In a cluster Run also talks to the authority; without it nothing is granted.
-// When ctx ends it gives back what this node holds, for a second at most.
+// When ctx ends it gives back what this node holds, for a second at most. With
+// Options.Durable it writes to disk, and when ctx ends leaves everything there.
 func (l *Limiter) Run(ctx context.Context) error {
 	if l.fleet != nil {
 		var fleet sync.WaitGroup
 		fleet.Go(func() { l.fleet.run(ctx) })
 		defer fleet.Wait()
+	}
+	if l.keeper != nil {
+		var keeper sync.WaitGroup
+		keeper.Go(func() { _ = l.keeper.run(ctx) }) // it has said what is wrong
+		defer keeper.Wait()
 	}
 	tick := time.NewTicker(sweepEvery)
 	defer tick.Stop()
@@ -143,7 +156,7 @@ func (e *entry) usage(r *Rule, now Instant) Usage {
 		return e.usageFar(r, now)
 	}
 	// Reserved rights count as used: they most likely will be.
-	used := e.account.Log.Used() + e.account.Held - tokensIn(e.hot.Load())
+	used := e.account.Log.Used() + e.account.Held - tokensIn(e.hot.Load()) - e.coming()
 	u := Usage{Limit: r.limit.Rights, Used: used, Remaining: max(0, r.limit.Rights-used), Known: true}
 	if oldest, ok := e.account.Log.Oldest(); ok {
 		tick, phase := own.at(now)
@@ -175,6 +188,9 @@ func (l *Limiter) Stats() Stats {
 	s := Stats{Keys: l.keys.live.Load(), Addresses: l.addresses.held.Load(), Cluster: ClusterStats{Authority: "local", Ready: true}}
 	if l.fleet != nil {
 		s.Cluster = *l.fleet.state.Load()
+	}
+	if l.keeper != nil {
+		s.Durable = l.keeper.stats()
 	}
 	for i := range l.keys.shards {
 		c := &l.keys.shards[i].count

@@ -29,7 +29,8 @@ const (
 // the shard's. At most limit entries are made, not counting overflow entries.
 type table struct {
 	limit  int64
-	fleet  *fleet // nil: the authority of every key is in this process
+	fleet  *fleet  // nil: the authority of every key is in this process
+	keeper *keeper // nil: nothing is kept on disk
 	live   atomic.Int64
 	shards [numShards]shard
 
@@ -180,7 +181,7 @@ func (t *table) add(k Key, r *Rule, now Instant, force bool) *entry {
 	if s.taken >= x.room() {
 		x = s.rebuild(x)
 	}
-	e := &entry{fleet: t.fleet}
+	e := t.entry()
 	tick, _ := r.at(now)
 	e.init(k, r, tick)
 	if spent > 0 {
@@ -192,6 +193,15 @@ func (t *table) add(k Key, r *Rule, now Instant, force bool) *entry {
 		s.taken++
 	}
 	s.alive++
+	return e
+}
+
+// entry returns a new one of this table.
+func (t *table) entry() *entry {
+	e := &entry{fleet: t.fleet}
+	if t.keeper != nil {
+		e.kept = &kept{keeper: t.keeper}
+	}
 	return e
 }
 
