@@ -59,6 +59,7 @@ var defaults = map[string]fallback{
 	"Limits.default_tier": {`standard`, "the smallest tier"},
 	"Limits.anonymous":    {`{requests: 100}`, "enough to try, too little to scrape"},
 	"Limits.mode":         {`enforce`, "a limit that does not hold is no limit"},
+	"Limits.durable":      {`true`, "whoever can crash a node must not get new quotas by it; it costs a sync of the disk for every 300th part of a quota, which many tenants share"},
 	"Limits.partition":    {`strict`, "a limit that holds only in good weather is no limit"},
 
 	"Service.protocol":        {`auto`, "what nearly every service speaks"},

@@ -185,6 +185,7 @@ type Limits struct {
 	Anonymous   *Limit `yaml:"anonymous" doc:"Limit of callers without a tenant, by client address. Default: 100 requests an hour"`
 	Address     *Limit `yaml:"address" doc:"Limit by client address before credentials are looked at. Absent: none."`
 	Mode        string `yaml:"mode" enum:"enforce|shadow" doc:"enforce refuses; shadow counts and never refuses. Default: enforce"`
+	Durable     bool   `yaml:"durable" doc:"A node without cluster and redis keeps on disk what tenants, subjects and routes have used, so that a crash or a restart begins no quota anew; at most 1 % of a quota is lost by a crash. With a cluster or redis the others remember. Default: true"`
 	Partition   string `yaml:"partition" enum:"strict|available" doc:"When nodes of a cluster fail or are cut off: strict never admits above a limit and refuses rather; available goes on, and may exceed it by what the lost nodes had not reported. Default: strict"`
 	Key         Secret `yaml:"key" doc:"What the names under which nodes count are hashed with: the same on all nodes, at least 16 characters. Another key starts all counts anew. Absent: made of the cluster's first secret and kept in limits.key in the data directory; needed when nodes share Redis without a cluster section."`
 }

@@ -138,7 +138,8 @@ func newApp(doc *conf.Document, log *slog.Logger, level *slog.LevelVar, line *li
 		{"cluster", func(context.Context) error { return a.gossip.bind() }, a.gossip.stop, 6 * time.Second},
 		a.background("places", a.places.Run, time.Second),
 		a.background("detector", a.detector.Run, time.Second),
-		a.background("limiter", a.runLimits, 3*time.Second), // before gossip stops, by which it gives back
+		a.background("limiter", a.runLimits, 5*time.Second), // before gossip stops, by which it gives back
+		{"limits on disk", a.recoverLimits, nil, 0},
 		{"admin", a.startAdmin, a.stopAdmin, 2 * time.Second},
 		a.background("predecessor", func(ctx context.Context) error { return line.attend(ctx, a.limits.Answer, log) }, time.Second),
 		{"proxy", a.startProxy, a.drain, doc.Node.DrainTimeout.Std() + drainMargin},
@@ -194,6 +195,7 @@ func (a *app) needRestart(doc *conf.Document) (warnings conf.Problems) {
 		"cluster":          reflect.DeepEqual(was.Cluster, doc.Cluster),
 		"redis":            reflect.DeepEqual(was.Redis, doc.Redis),
 		"store":            reflect.DeepEqual(was.Store, doc.Store),
+		"limits.durable":   was.Limits.Durable == doc.Limits.Durable,
 		"limits.key":       was.Limits.Key == doc.Limits.Key,
 		"limits.partition": was.Limits.Partition == doc.Limits.Partition,
 	} {
@@ -283,6 +285,7 @@ func (a *app) takePlace(ctx context.Context) (err error) {
 		return err
 	}
 	a.facts.Thaw()
+	a.persistLimits(ctx)
 	close(a.line.taken)
 	a.sayPID()
 	a.serveAdmin()

@@ -25,7 +25,7 @@ func (a *app) newLimits(doc *conf.Document) (*limiter.Limiter, error) {
 	if err != nil {
 		return nil, err
 	}
-	o := limiter.Options{Secret: secret, Cluster: limiter.ClusterOptions{
+	o := limiter.Options{Secret: secret, Durable: keptLimits(doc, a.log), Cluster: limiter.ClusterOptions{
 		Redis: doc.Redis, Available: doc.Limits.Partition == "available", Logger: a.log,
 		Self:   uint64(a.gossip.id),
 		Waited: a.metrics.Timing("sluice_limit_wait_seconds"), RedisTook: a.metrics.Timing("sluice_redis_seconds"),
@@ -184,8 +184,12 @@ func (r *reloader) redis() bool {
 }
 
 // runLimits runs the limiter, from when this process has joined the cluster and
-// taken its place: before that it does not know whom it shares with.
+// taken its place: before that it does not know whom it shares with. One that shares
+// with nobody has its disk to serve before.
 func (a *app) runLimits(ctx context.Context) error {
+	if doc, _ := a.reloader.document(); alone(doc) {
+		return a.limits.Run(ctx)
+	}
 	select {
 	case <-a.joined:
 		return a.limits.Run(ctx)

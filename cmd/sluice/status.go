@@ -18,6 +18,7 @@ func (a *app) collect() {
 	a.metrics.Collect(a.collectUpstreams)
 	a.metrics.Collect(a.collectAuth)
 	a.metrics.Collect(a.collectTraffic)
+	a.metrics.Collect(a.collectKept)
 	a.metrics.Collect(a.certs.collect)
 	a.metrics.Collect(a.gossip.collect)
 	a.metrics.Collect(a.collectLimits)
